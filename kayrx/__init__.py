@@ -1,0 +1,94 @@
+"""kayrx: reactive streams on RxPY and anyio.  Write ``import kayrx as kx``.
+
+Public names are loaded when first used (PEP 562); importing kayrx loads neither reactivex nor anyio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kayrx.graph.door import install
+
+install(
+    sugar="kayrx.nodes.sugar",
+    plan="kayrx.plan.explain",
+    draw="kayrx.plan.draw",
+    engine="kayrx.runtime.faces",
+    place="kayrx.runtime.place",
+    feed="kayrx.runtime.feed",
+    hosted="kayrx.runtime.hosted",
+    publisher="kayrx.runtime.publisher",
+    rx="kayrx.runtime.observable",
+)
+
+if TYPE_CHECKING:
+    from kayrx.errors import (
+        AbandonedCall, CallTimeout, CompileError, GateDeadlock, GateOverflow, GraphError, KayrxError,
+        MissingDependency, RunError,
+    )
+    from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.nodes.combine import (
+        branch, broadcast, combine_latest, concat, merge, partition, share, unit, zip,
+    )
+    from kayrx.nodes.derived import count, sum
+    from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
+    from kayrx.nodes.feed import queue_source
+    from kayrx.nodes.flow import backpressure, conflate
+    from kayrx.nodes.guards import (
+        Letter, constant, dead_letter, exponential, fallback, retry, skip_errors, timeout,
+    )
+    from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.time import debounce, delay, sample, throttle_first
+    from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
+    from kayrx.nodes.windows import buffer, sliding
+    from kayrx.plan.plan import Options
+    from kayrx.runtime.run import Run
+    from kayrx.runtime.world import World
+
+_HOMES = {
+    "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
+                    "MissingDependency RunError",
+    "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition share unit zip",
+    "kayrx.nodes.derived": "count sum",
+    "kayrx.nodes.ends": "each interval lines sink source timer to_list",
+    "kayrx.nodes.feed": "queue_source",
+    "kayrx.nodes.flow": "backpressure conflate",
+    "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.time": "debounce delay sample throttle_first",
+    "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
+    "kayrx.nodes.windows": "buffer sliding",
+    "kayrx.plan.plan": "Options",
+    "kayrx.runtime.run": "Run",
+    "kayrx.runtime.world": "World",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = [
+    "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Run", "RunError", "Sink",
+    "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat", "concat_map",
+    "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed", "each",
+    "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map", "merge", "pairwise",
+    "partition", "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink",
+    "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while", "tap", "threads",
+    "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'kayrx' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,207 @@
+"""`Graph[In, Out]`: a series of nodes as an immutable value, and the one composition operator ``>>``.
+
+Writing a graph opens nothing and starts nothing.  The methods that do (`run`, `start`, `stream`,
+`operator` ...) hand the graph to the engine behind `kayrx.graph.door`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, TypeVar, overload
+
+from kayrx.errors import GraphError
+from kayrx.graph import join as joins
+from kayrx.graph.door import floor
+from kayrx.graph.node import Node
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+    from kayrx.plan.plan import Plan
+    from kayrx.runtime.publisher import Processor, Publisher
+    from kayrx.runtime.run import Run
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Graph(Generic[In, Out]):
+    """A series of nodes that takes ``In`` and gives ``Out``; ``Never`` where an end is closed.
+
+    Equal graphs have equal nodes; functions compare by identity, and the line a node was written
+    on does not count.  A graph has no truth value and is no iterable.
+
+    >>> import kayrx as kx
+    >>> kx.take(2)
+    Graph(nodes=(Take(count=2),))
+    """
+
+    nodes: tuple[Node, ...]
+    _faces: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    __array_ufunc__ = None  # numpy must not take `array >> graph` for its own
+
+    # -- composing -------------------------------------------------------------------------------
+
+    @overload
+    def __rshift__(self, other: Sink[Out, T]) -> Sink[In, T]: ...
+    @overload
+    def __rshift__(self, other: Graph[Out, T]) -> Graph[In, T]: ...
+    @overload
+    def __rshift__(self, other: Callable[[Out], T]) -> Graph[In, T]: ...
+    @overload
+    def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
+    def __rshift__(self, other: Any) -> Any:
+        right = other if isinstance(other, Graph) else floor("sugar").right(other)
+        return graph_of(joins.join(self.nodes, right.nodes))
+
+    def __rrshift__(self, other: Any) -> Any:
+        if isinstance(other, list) and other and all(isinstance(g, Graph) for g in other):
+            fed = joins.feed(other, self.nodes)
+            return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
+        return graph_of(joins.join(floor("sugar").left(other).nodes, self.nodes))
+
+    def named(self, name: str) -> Graph[In, Out]:
+        """The same graph under a name; behaviour never changes.
+
+        One node takes the name; in a longer series every node gets it as a prefix, so names nest:
+        ``parse.split``.  Raises GraphError for an empty name.
+        """
+        if not name:
+            raise GraphError("named(name): the name is empty")
+        if len(self.nodes) == 1:
+            return type(self)((self.nodes[0].labelled(name),))
+        return type(self)(joins.prefixed(self.nodes, name))
+
+    def __bool__(self) -> NoReturn:
+        raise GraphError("a graph has no truth value; test what it gives: graph.collect()")
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def __call__(self, item: Any) -> list[Out]:
+        """One item through an open graph that never waits: what comes out, as a list.
+
+        Equal to ``(source([item]) >> graph).collect()``: fresh state, completion included.
+        Raises GraphError if an end is closed or a node waits; the message has the ``await`` spelling.
+        """
+        try:
+            return self._faces["call"](item)  # type: ignore[no-any-return]
+        except KeyError as missing:
+            if missing.args != ("call",):
+                raise
+        call = self._faces["call"] = floor("engine").caller(self)
+        return call(item)  # type: ignore[no-any-return]
+
+    def run(self, **options: Any) -> Any:
+        """Run to the end and give the sink's result; None without a sink, a tuple for several.
+
+        In place where no node waits; otherwise on a private event loop, also beside a running one.
+        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events, metrics).
+        Raises: what the user's functions raise, with a note; CompileError; RunError.
+        """
+        if not options:
+            try:
+                return self._faces["run"]()
+            except KeyError as missing:
+                if missing.args != ("run",):
+                    raise
+            self._faces["run"] = floor("engine").runner(self)
+        return floor("engine").run(self, **options)
+
+    def collect(self, **options: Any) -> list[Out]:
+        """The list of what comes out: ``(graph >> to_list()).run()``.  Memory: all of it."""
+        return floor("engine").collect(self, **options)  # type: ignore[no-any-return]
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Run on the current asyncio or trio loop; each ``await`` is a fresh run."""
+        return floor("engine").awaited(self).__await__()  # type: ignore[no-any-return]
+
+    def start(self, **options: Any) -> Run:
+        """A handle to use with ``async with``: stop, cancel, pause, metrics, events.
+
+        Nothing happens before ``async with``; leaving it waits for the end and raises its error.
+        """
+        return floor("engine").start(self, **options)  # type: ignore[no-any-return]
+
+    def stream(self, **options: Any) -> AbstractAsyncContextManager[AsyncIterator[Out]]:
+        """``async with graph.stream() as items: async for item in items``; leaving cancels and waits."""
+        return floor("engine").stream(self, **options)  # type: ignore[no-any-return]
+
+    def __aiter__(self) -> AsyncIterator[Out]:
+        """``async for item in graph``, for plans of one task; others say to use `stream`."""
+        return floor("engine").iterate(self)  # type: ignore[no-any-return]
+
+    __iter__ = None  # list(graph) would hide a run; collect() names it
+
+    # -- other faces -----------------------------------------------------------------------------
+
+    def to_observable(self, **options: Any) -> Observable[Out]:
+        """The graph as a cold `reactivex.Observable`: each subscription is a run, disposal cancels it."""
+        return floor("rx").to_observable(self, **options)  # type: ignore[no-any-return]
+
+    def operator(self, **options: Any) -> Callable[[Observable[Any]], Observable[Out]]:
+        """An open graph as an Rx operator, for ``observable.pipe(graph.operator())``."""
+        return floor("rx").operator(self, **options)  # type: ignore[no-any-return]
+
+    def publisher(self, **options: Any) -> Publisher[Out]:
+        """A Reactive Streams 1.0.4 publisher: ``subscribe(subscriber)``, then demand by ``request(n)``."""
+        return floor("publisher").publisher(self, **options)  # type: ignore[no-any-return]
+
+    def processor(self, **options: Any) -> Processor[Any, Out]:
+        """An open graph as a Reactive Streams processor: a subscriber on one end, a publisher on the other."""
+        return floor("publisher").processor(self, **options)  # type: ignore[no-any-return]
+
+    # -- seeing ----------------------------------------------------------------------------------
+
+    def compile(self, **options: Any) -> Plan:
+        """The plan: segments, gates, bounds and reasons, as a value.  Equal graphs give equal plans."""
+        return floor("plan").compile(self, **options)  # type: ignore[no-any-return]
+
+    def explain(self, **options: Any) -> str:
+        """The plan in words: fused runs, cuts and why, bounds, loss, repetition, threads."""
+        return floor("plan").explain(self, **options)  # type: ignore[no-any-return]
+
+    def check(self, **options: Any) -> list[str]:
+        """Warnings, one a line: what holds without bound, loses, repeats or blocks, with the node's line."""
+        return floor("plan").warnings(self, **options)  # type: ignore[no-any-return]
+
+    def draw(self, form: str = "text") -> str:
+        """The graph drawn as ``text``, ``mermaid`` or ``svg``."""
+        return floor("draw").draw(self, form)  # type: ignore[no-any-return]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": self.draw("text"), "text/vnd.mermaid": self.draw("mermaid"),
+                "image/svg+xml": self.draw("svg")}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for node in self.nodes:
+            if node.local:
+                raise GraphError(f"{node.where} holds a live object and cannot leave this process; "
+                                 "give it as a factory or as resource(factory)")
+        return type(self), (self.nodes,)
+
+
+class Sink(Graph[In, Never], Generic[In, R]):
+    """A graph that ends in a sink: nothing comes out, and `run` gives ``R``."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        def run(self, **options: Any) -> R: ...
+        def __await__(self) -> Generator[Any, Any, R]: ...
+        def __rshift__(self, other: Never) -> NoReturn: ...  # type: ignore[override]
+
+
+def graph_of(nodes: tuple[Node, ...]) -> Graph[Any, Any]:
+    """The graph of a series: a `Sink` if its end is closed."""
+    return (Sink if joins.end_of(nodes) == "closed" else Graph)(nodes)
+
+
+def one(node: Node) -> Any:
+    """The graph of one node: what every factory returns."""
+    return graph_of((node,))

@@ -1,0 +1,303 @@
+"""Combination: nodes with several branches on one side.
+
+Fan-out (`broadcast`, `partition`, `branch`) feeds branches, each through its own lane; fan-in
+(`merge`, `concat`, `zip`, `combine_latest`) joins them.  A lane is a gate of ``size`` items, so no
+partner can make a join hold more than that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Never, TypeVar, overload
+
+from kayrx.errors import GraphError
+from kayrx.graph.expr import frozen
+from kayrx.graph.graph import Graph, Sink, one
+from kayrx.graph.join import is_fed
+from kayrx.graph.node import Node, written_here
+from kayrx.nodes.values import needs_function, whole
+
+T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
+LANE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FanIn(Node):
+    """Joins branches: those written before it, or the graphs in ``inputs``."""
+
+    role = "fan_in"
+    inputs: tuple[Graph[Never, Any], ...] = ()
+    size: int = LANE
+
+    def __post_init__(self) -> None:
+        whole(self.word, "size", self.size, 1)
+        for graph in self.inputs:
+            if not isinstance(graph, Graph):
+                raise GraphError(f"{self.word}(...): takes graphs, got {type(graph).__name__}; "
+                                 "write kx.source(x)")
+            if not is_fed(graph.nodes) or isinstance(graph, Sink):
+                raise GraphError(f"{self.word}(...): {graph.nodes[0].where} must bring its own items and "
+                                 f"have an output; for open branches write a >> [b, c] >> {self.word}()")
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        return self.inputs
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        return ()
+
+
+class Merge(FanIn):
+    word: ClassVar[str] = "merge"
+    __slots__ = ()
+
+
+class Concat(FanIn):
+    word: ClassVar[str] = "concat"
+    __slots__ = ()
+
+
+class Zip(FanIn):
+    word: ClassVar[str] = "zip"
+    __slots__ = ()
+
+
+class CombineLatest(FanIn):
+    word: ClassVar[str] = "combine_latest"
+    __slots__ = ()
+
+
+def open_branches(word: str, graphs: tuple[Any, ...]) -> None:
+    """Raise GraphError unless every branch is a graph that waits for items."""
+    if not graphs:
+        raise GraphError(f"{word}(): give at least one branch")
+    for graph in graphs:
+        if not isinstance(graph, Graph):
+            raise GraphError(f"{word}(...): a branch is a graph, got {type(graph).__name__}; "
+                             "wrap a function: kx.map(f)")
+        if is_fed(graph.nodes):
+            raise GraphError(f"{word}(...): the branch {graph.nodes[0].where} brings its own items")
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Node):
+    role = "fan_out"
+    word: ClassVar[str] = "broadcast"
+    graphs: tuple[Graph[Any, Any], ...]
+    size: int = LANE
+    on_error: Literal["fail", "detach"] = "fail"
+
+    def __post_init__(self) -> None:
+        open_branches(self.word, self.graphs)
+        whole("broadcast", "size", self.size, 1)
+        if self.on_error not in ("fail", "detach"):
+            raise GraphError(f"broadcast(on_error={self.on_error!r}): fail or detach")
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        return self.graphs
+
+
+@dataclass(frozen=True, slots=True)
+class Partition(Node):
+    role = "fan_out"
+    word: ClassVar[str] = "partition"
+    fn: Callable[[Any], Any]
+    graphs: tuple[Graph[Any, Any], ...]
+    size: int = LANE
+
+    def __post_init__(self) -> None:
+        needs_function("partition", "predicate", self.fn)
+        open_branches(self.word, self.graphs)
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        return self.graphs
+
+
+@dataclass(frozen=True, slots=True)
+class Branch(Node):
+    role = "fan_out"
+    word: ClassVar[str] = "branch"
+    keys: tuple[Any, ...]
+    graphs: tuple[Graph[Any, Any], ...]
+    key: Callable[[Any], Any] | None = None
+    size: int = LANE
+
+    def __post_init__(self) -> None:
+        open_branches(self.word, self.graphs)
+        if self.key is not None:
+            needs_function("branch", "key", self.key)
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        return self.graphs
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Node):
+    word: ClassVar[str] = "share"
+    identity: str
+    size: int = LANE
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Node):
+    word: ClassVar[str] = "unit"
+    graph: Graph[Any, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.graph, Graph):
+            raise GraphError(f"unit(graph): takes a graph, got {type(self.graph).__name__}")
+        if is_fed(self.graph.nodes) or isinstance(self.graph, Sink):
+            raise GraphError(f"unit(graph): {self.graph.nodes[0].where} must be open at both ends")
+
+    @property
+    def label(self) -> str:
+        return self.name or "unit"
+
+    @property
+    def branches(self) -> tuple[Any, ...]:
+        return (self.graph,)
+
+
+_marks = itertools.count(1)
+
+
+def merge(*graphs: Graph[Never, T], size: int = LANE) -> Graph[Any, T]:
+    """The items of all branches as they come; it ends when all have ended, fails when one fails.
+
+    Order:   kept within each branch.  Memory: ``size`` items a branch.
+    Source:  ReactiveX "Merge".
+
+    >>> import kayrx as kx
+    >>> sorted(kx.merge(kx.source([1, 2]), kx.source([3])).collect())
+    [1, 2, 3]
+    >>> sorted((kx.source([1, 2]) >> [kx.map(kx.it * 10), kx.map(kx.it + 1)] >> kx.merge()).collect())
+    [2, 3, 10, 20]
+    """
+    return one(Merge(graphs, size))  # type: ignore[no-any-return]
+
+
+def concat(*graphs: Graph[Never, T], size: int = LANE) -> Graph[Any, T]:
+    """All items of the first branch, then all of the second, and so on.
+
+    A graph of its own source is opened when its turn comes.  Over branches of one fan-out a later
+    branch fills its lane of ``size`` items and then holds the source: where the first branch can
+    never end, the run fails with GateDeadlock.  Source: ReactiveX "Concat".
+
+    >>> import kayrx as kx
+    >>> kx.concat(kx.source([1, 2]), kx.source([3])).collect()
+    [1, 2, 3]
+    """
+    return one(Concat(graphs, size))  # type: ignore[no-any-return]
+
+
+@overload
+def zip(a: Graph[Never, T], b: Graph[Never, U], /, *, size: int = ...) -> Graph[Never, tuple[T, U]]: ...
+@overload
+def zip(a: Graph[Never, T], b: Graph[Never, U], c: Graph[Never, V], /,
+        *, size: int = ...) -> Graph[Never, tuple[T, U, V]]: ...
+@overload
+def zip(*graphs: Graph[Never, Any], size: int = ...) -> Graph[Any, tuple[Any, ...]]: ...
+def zip(*graphs: Graph[Never, Any], size: int = LANE) -> Graph[Any, Any]:
+    """Tuples of the n-th items of all branches; it ends when a branch that has ended is used up.
+
+    Memory: ``size`` items a branch, then that branch waits (Rx: without bound).
+    Source: ReactiveX "Zip".
+
+    >>> import kayrx as kx
+    >>> kx.zip(kx.source([1, 2, 3]), kx.source("ab")).collect()
+    [(1, 'a'), (2, 'b')]
+    """
+    return one(Zip(graphs, size))  # type: ignore[no-any-return]
+
+
+@overload
+def combine_latest(a: Graph[Never, T], b: Graph[Never, U], /,
+                   *, size: int = ...) -> Graph[Never, tuple[T, U]]: ...
+@overload
+def combine_latest(*graphs: Graph[Never, Any], size: int = ...) -> Graph[Any, tuple[Any, ...]]: ...
+def combine_latest(*graphs: Graph[Never, Any], size: int = LANE) -> Graph[Any, Any]:
+    """A tuple of the newest items of all branches whenever one comes, once all have given one.
+
+    Ends when all branches have ended, or one ended empty.  Source: ReactiveX "CombineLatest".
+
+    >>> combine_latest()
+    Graph(nodes=(CombineLatest(inputs=(), size=16),))
+    """
+    return one(CombineLatest(graphs, size))  # type: ignore[no-any-return]
+
+
+def broadcast(*graphs: Graph[T, U], size: int = LANE,
+              on_error: Literal["fail", "detach"] = "fail") -> Graph[T, U]:
+    """Every item to every branch; what ``a >> [b, c]`` means.
+
+    The slowest branch paces all, ``size`` items apart at most.  A branch that raises fails the run;
+    with ``on_error="detach"`` it is cut off and reported, and the others go on.
+    Source: Pekko Broadcast.
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2]) >> kx.broadcast(kx.to_list(), kx.map(str) >> kx.to_list())).run()
+    ([1, 2], ['1', '2'])
+    """
+    return one(Broadcast(graphs, size, on_error))  # type: ignore[no-any-return]
+
+
+def partition(predicate: Callable[[T], Any], true: Graph[T, U], false: Graph[T, U], *,
+              size: int = LANE) -> Graph[T, U]:
+    """Items for which ``predicate`` is true to the first branch, the others to the second.
+
+    Source: RxPY partition, Pekko Partition.
+
+    >>> import kayrx as kx
+    >>> (kx.source(range(4)) >> kx.partition(kx.it % 2 == 0, kx.to_list(), kx.to_list())).run()
+    ([0, 2], [1, 3])
+    """
+    return one(Partition(frozen(predicate), (true, false), size))  # type: ignore[no-any-return]
+
+
+def branch(routes: Mapping[Any, Graph[T, U]], *, key: Callable[[T], Any] | None = None,
+           size: int = LANE) -> Graph[T, U]:
+    """Each item to the branch named ``key(item)`` (default: the item itself).
+
+    Raises: GraphError for no routes; at run time KeyError, naming the routes, for an unknown key.
+
+    >>> import kayrx as kx
+    >>> (kx.source("aba") >> kx.branch({"a": kx.to_list(), "b": kx.to_list()})).run()
+    (['a', 'a'], ['b'])
+    """
+    return one(Branch(tuple(routes), tuple(routes.values()), frozen(key), size))  # type: ignore[no-any-return]
+
+
+def share(*, size: int = LANE) -> Graph[T, T]:
+    """Make what is before it one upstream, however often the graph is used within one run.
+
+    It is opened once all written subscribers are attached and closed when the last leaves; each
+    has a lane of ``size`` items, and the slowest paces all.  Source: ReactiveX "RefCount".
+
+    >>> import kayrx as kx
+    >>> numbers = kx.source([1, 2]) >> kx.share()
+    >>> sorted(kx.merge(numbers >> kx.map(kx.it * 10), numbers).collect())
+    [1, 2, 10, 20]
+    """
+    return one(Share(f"{written_here()}#{next(_marks)}", size))  # type: ignore[no-any-return]
+
+
+def unit(graph: Graph[T, U], name: str | None = None) -> Graph[T, U]:
+    """Make an open graph one node, so that the guards after it wrap all of it.
+
+    >>> import kayrx as kx
+    >>> both = kx.unit(kx.map(int) >> kx.map(kx.it + 1), name="parse") >> kx.skip_errors()
+    >>> (kx.source(["1", "x", "3"]) >> both).collect()
+    [2, 4]
+    """
+    return one(Unit(graph, name=name))  # type: ignore[no-any-return]
+
+
+__all__ = ["branch", "broadcast", "combine_latest", "concat", "merge", "partition", "share", "unit", "zip"]

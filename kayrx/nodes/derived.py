@@ -1,0 +1,38 @@
+"""Derived operators: functions over the core nodes, which the compiler never hears of."""
+
+from __future__ import annotations
+
+import operator
+from typing import TypeVar
+
+from kayrx.graph.graph import Graph
+from kayrx.nodes.transform import reduce
+
+T = TypeVar("T")
+
+
+def _one_more(count: int, _: object) -> int:
+    return count + 1
+
+
+def count() -> Graph[object, int]:
+    """Give the number of items, once, at the end.  Source: ReactiveX "Count".
+
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.count()).collect()
+    [3]
+    """
+    return reduce(_one_more, 0)
+
+
+def sum() -> Graph[float, float]:
+    """Give the sum of the items, once, at the end; 0 for none.  Source: ReactiveX "Sum".
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 3]) >> kx.sum()).collect()
+    [6]
+    """
+    return reduce(operator.add, 0)
+
+
+__all__ = ["count", "sum"]

@@ -1,0 +1,261 @@
+"""Ends: where items come from and where they go.
+
+A source is read only while the gate below it has room.  What a source is given says what it can
+do: a list can be run again, an iterator serves one run, a callable is called anew for each run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeVar, overload
+
+from kayrx.errors import GraphError
+from kayrx.graph.expr import frozen
+from kayrx.graph.graph import Graph, Sink, one
+from kayrx.graph.node import Node
+from kayrx.nodes.place import Placement
+from kayrx.nodes.values import needs_function, span, whole
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+    from kayrx.nodes.feed import Publisher
+
+T = TypeVar("T")
+
+
+def is_observable(value: object) -> bool:
+    """True for a `reactivex.Observable`, told by its shape so that reactivex is not imported."""
+    return hasattr(value, "pipe") and hasattr(value, "subscribe")
+
+
+def is_publisher(value: object) -> bool:
+    """True for a Reactive Streams publisher: ``subscribe``, and not an Observable or a Graph."""
+    return hasattr(value, "subscribe") and not hasattr(value, "pipe") and not isinstance(value, Graph)
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Node):
+    role = "source"
+    word: ClassVar[str] = "source"
+    what: Any
+    on: Placement | None = None
+    cursor: Callable[[Any], Any] | None = None
+    used: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind == "nothing":
+            raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
+                             "an async iterable, a callable that gives one, an Observable or a publisher")
+        if self.cursor is not None and self.kind != "callable":
+            raise GraphError("source(connect, cursor=): only a callable can be opened again at a cursor")
+
+    @property
+    def kind(self) -> str:
+        """observable, publisher, async, iterable, callable or nothing."""
+        if is_observable(self.what):
+            return "observable"
+        if is_publisher(self.what):
+            return "publisher"
+        if isinstance(self.what, AsyncIterable):
+            return "async"
+        if isinstance(self.what, Iterable):
+            return "iterable"
+        return "callable" if callable(self.what) else "nothing"
+
+    @property
+    def local(self) -> bool:
+        return self.kind in ("observable", "publisher", "async") or isinstance(self.what, Iterator)
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        return (self.what,) if self.kind == "callable" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Node):
+    role = "source"
+    word: ClassVar[str] = "interval"
+    seconds: float
+
+    def __post_init__(self) -> None:
+        span("interval", "seconds", self.seconds, zero=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer(Node):
+    role = "source"
+    word: ClassVar[str] = "timer"
+    seconds: float
+
+    def __post_init__(self) -> None:
+        span("timer", "seconds", self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Node):
+    role = "source"
+    word: ClassVar[str] = "lines"
+    path: str
+    chunk: int = 256
+
+    def __post_init__(self) -> None:
+        whole("lines", "chunk", self.chunk, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ToList(Node):
+    role = "sink"
+    word: ClassVar[str] = "to_list"
+
+
+@dataclass(frozen=True, slots=True)
+class Each(Node):
+    role = "sink"
+    word: ClassVar[str] = "each"
+    fn: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        needs_function(self.word, "fn", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkTo(Node):
+    role = "sink"
+    word: ClassVar[str] = "sink"
+    target: Any
+
+    def __post_init__(self) -> None:
+        if self.method is None and not callable(self.target):
+            raise GraphError(f"sink(target): a {type(self.target).__name__} takes no items; "
+                             "give a function, a list, a file open for writing or a queue")
+
+    @property
+    def method(self) -> str | None:
+        """The method of the target that takes an item: append, put or write; None for a function."""
+        return next((m for m in ("append", "put", "write") if hasattr(self.target, m)), None)
+
+    @property
+    def local(self) -> bool:
+        return self.method is not None
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        return () if self.method else (self.target,)
+
+
+@overload
+def source(what: Observable[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Publisher[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: AsyncIterable[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Iterable[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Callable[..., AsyncIterable[T]], *, on: Placement | None = ...,
+           cursor: Callable[[T], Any] | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Callable[..., Iterable[T]], *, on: Placement | None = ...,
+           cursor: Callable[[T], Any] | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Callable[..., Awaitable[Iterable[T] | AsyncIterable[T]]], *, on: Placement | None = ...,
+           cursor: Callable[[T], Any] | None = ...) -> Graph[Never, T]: ...
+def source(what: Any, *, on: Placement | None = None,
+           cursor: Callable[[Any], Any] | None = None) -> Graph[Never, Any]:
+    """The items of an iterable, an async iterable, a callable that gives one, an Observable or publisher.
+
+    Emits:   the items in their order; nothing is read before the run, nor ahead of demand.
+    Again:   a list, range or callable serves any number of runs; a second run of an iterator or
+             generator is a RunError, never an empty stream.
+    Hot:     an Observable pushes without asking: where a node waits it gets a gate of 1024 with
+             ``overflow="error"``; say otherwise with ``>> kx.backpressure(size, overflow=)``.
+    Place:   ``on=kx.threads(1)`` reads a blocking iterable in a worker thread.
+    Cursor:  ``cursor=key`` hands ``key(last item)`` to ``what(cursor)`` when it is opened again.
+    Raises:  GraphError for what gives no items; at run time what the iterable raises.
+
+    >>> import kayrx as kx
+    >>> kx.source([1, 2]).collect()
+    [1, 2]
+    """
+    return one(Source(what, on, frozen(cursor)))  # type: ignore[no-any-return]
+
+
+def interval(seconds: float) -> Graph[Never, int]:
+    """0, 1, 2 ... every ``seconds``, the first after ``seconds``, by the run's clock, without drift.
+
+    A tick that comes while the gate below is full waits for it; none is lost.
+    Source: ReactiveX "Interval".
+
+    >>> interval(1)
+    Graph(nodes=(Interval(seconds=1),))
+    """
+    return one(Interval(seconds))  # type: ignore[no-any-return]
+
+
+def timer(seconds: float) -> Graph[Never, int]:
+    """0 after ``seconds``, then the end.  Source: ReactiveX "Timer".
+
+    >>> timer(2)
+    Graph(nodes=(Timer(seconds=2),))
+    """
+    return one(Timer(seconds))  # type: ignore[no-any-return]
+
+
+def lines(path: str | os.PathLike[str], *, chunk: int = 256) -> Graph[Never, str]:
+    """The lines of a UTF-8 file, in file order, without their line ends.
+
+    Emits:   str, one per line; an empty file completes at once.
+    Memory:  at most ``chunk`` lines are read at a time.
+    Time:    on an event loop reads in a worker thread; never blocks the loop.
+    Raises:  FileNotFoundError when run; UnicodeDecodeError for other encodings.
+
+    >>> lines("log.txt")
+    Graph(nodes=(Lines(path='log.txt', chunk=256),))
+    """
+    return one(Lines(os.fspath(path), chunk))  # type: ignore[no-any-return]
+
+
+def to_list() -> Sink[T, list[T]]:
+    """A sink whose result is the list of all items, in order.  Memory: all of them.
+
+    >>> import kayrx as kx
+    >>> (kx.source("ab") >> kx.to_list()).run()
+    ['a', 'b']
+    """
+    return one(ToList())  # type: ignore[no-any-return]
+
+
+def each(fn: Callable[[T], Any]) -> Sink[T, None]:
+    """A sink that calls ``fn(item)``, sync or async, one item after another; its result is None.
+
+    >>> import kayrx as kx
+    >>> (kx.source("ab") >> kx.each(print)).run()
+    a
+    b
+    """
+    return one(Each(frozen(fn)))  # type: ignore[no-any-return]
+
+
+@overload
+def sink(target: list[T]) -> Sink[T, list[T]]: ...
+@overload
+def sink(target: Callable[[T], Any]) -> Sink[T, None]: ...
+@overload
+def sink(target: Any) -> Sink[Any, Any]: ...
+def sink(target: Any) -> Any:
+    """A sink that gives each item to ``target``: a function, a list, an open file, a queue.
+
+    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function.
+    Order:   one item after another; the item is delivered when the call has returned.
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2]) >> kx.sink([])).run()
+    [1, 2]
+    """
+    return one(SinkTo(frozen(target)))
+
+
+__all__ = ["each", "interval", "lines", "sink", "source", "timer", "to_list"]

@@ -1,0 +1,138 @@
+"""Selection: nodes that pass some items on and stop the others.
+
+All are one-in, one-out, keep the order, invent no item, and hold O(1) state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from kayrx.graph.expr import frozen
+from kayrx.graph.graph import Graph, one
+from kayrx.graph.node import Node
+from kayrx.nodes.values import needs_function, whole
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Node):
+    word: ClassVar[str] = "filter"
+    fn: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        needs_function("filter", "predicate", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Node):
+    word: ClassVar[str] = "take"
+    count: int
+
+    def __post_init__(self) -> None:
+        whole("take", "count", self.count, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Node):
+    word: ClassVar[str] = "skip"
+    count: int
+
+    def __post_init__(self) -> None:
+        whole("skip", "count", self.count, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeWhile(Node):
+    word: ClassVar[str] = "take_while"
+    fn: Callable[[Any], Any]
+    inclusive: bool = False
+
+    def __post_init__(self) -> None:
+        needs_function("take_while", "predicate", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctUntilChanged(Node):
+    word: ClassVar[str] = "distinct_until_changed"
+    key: Callable[[Any], Any] | None = None
+    comparer: Callable[[Any, Any], bool] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("key", "comparer"):
+            if getattr(self, name) is not None:
+                needs_function("distinct_until_changed", name, getattr(self, name))
+
+
+def filter(predicate: Callable[[T], bool | Awaitable[bool]]) -> Graph[T, T]:
+    """Pass on the items for which ``predicate(item)`` is true.
+
+        in   --1--2--3--4--|
+        filter(lambda x: x % 2 == 0)
+        out  -----2-----4--|
+
+    Source: ReactiveX "Filter".
+
+    >>> import kayrx as kx
+    >>> (kx.source(range(6)) >> kx.filter(kx.it % 2 == 0)).collect()
+    [0, 2, 4]
+    """
+    return one(Filter(frozen(predicate)))  # type: ignore[no-any-return]
+
+
+def take(count: int) -> Graph[T, T]:
+    """Pass on the first ``count`` items, then complete and release the source.
+
+        in   --a--b--c--d--|
+        take(2)
+        out  --a--(b|)
+
+    Stops:   upstream is released inside the push of item ``count``;
+             ``take(0)`` completes at once and pulls nothing.
+    Raises:  GraphError, here and not at run time, if ``count`` is negative.
+    Source:  ReactiveX "Take".
+
+    >>> take(2)
+    Graph(nodes=(Take(count=2),))
+    """
+    return one(Take(count))  # type: ignore[no-any-return]
+
+
+def skip(count: int) -> Graph[T, T]:
+    """Leave out the first ``count`` items.  Source: ReactiveX "Skip".
+
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.skip(2)).collect()
+    ['c']
+    """
+    return one(Skip(count))  # type: ignore[no-any-return]
+
+
+def take_while(predicate: Callable[[T], bool | Awaitable[bool]], *, inclusive: bool = False) -> Graph[T, T]:
+    """Pass items on until ``predicate`` is false, then complete; ``inclusive`` passes that item too.
+
+    Source: ReactiveX "TakeWhile".
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 9, 1]) >> kx.take_while(kx.it < 5)).collect()
+    [1, 2]
+    """
+    return one(TakeWhile(frozen(predicate), inclusive))  # type: ignore[no-any-return]
+
+
+def distinct_until_changed(key: Callable[[T], Any] | None = None,
+                           comparer: Callable[[Any, Any], bool] | None = None) -> Graph[T, T]:
+    """Leave out items equal to the one before (by ``key`` and ``comparer``, default ``==``).
+
+    Source: ReactiveX "Distinct" (distinctUntilChanged).
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 1, 2, 1]) >> kx.distinct_until_changed()).collect()
+    [1, 2, 1]
+    """
+    return one(DistinctUntilChanged(frozen(key), comparer))  # type: ignore[no-any-return]
+
+
+__all__ = ["distinct_until_changed", "filter", "skip", "take", "take_while"]

@@ -1,0 +1,97 @@
+"""Time: nodes that look at the clock.  All wait, so each begins a segment; the clock is the run's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from kayrx.graph.graph import Graph, one
+from kayrx.graph.node import Node
+from kayrx.nodes.values import span, whole
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(Node):
+    """A node of the time family: one item in, at most one out, at a time that ``seconds`` decides."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        span(self.word, "seconds", self.seconds, zero=self.word in ("delay", "debounce"))
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce(Timed):
+    word: ClassVar[str] = "debounce"
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleFirst(Timed):
+    word: ClassVar[str] = "throttle_first"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Timed):
+    word: ClassVar[str] = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Delay(Timed):
+    word: ClassVar[str] = "delay"
+    size: int = 1024
+
+    def __post_init__(self) -> None:
+        span("delay", "seconds", self.seconds)
+        whole("delay", "size", self.size, 1)
+
+
+def debounce(seconds: float) -> Graph[T, T]:
+    """Pass an item on when ``seconds`` have gone by without another; the last one at completion.
+
+        in   -a-bc----d-|
+        debounce(2)
+        out  -----c----(d|)
+
+    Memory: one item.  Source: ReactiveX "Debounce".
+
+    >>> debounce(0.5)
+    Graph(nodes=(Debounce(seconds=0.5),))
+    """
+    return one(Debounce(seconds))  # type: ignore[no-any-return]
+
+
+def throttle_first(seconds: float) -> Graph[T, T]:
+    """Pass an item on, then drop what comes for ``seconds``.  Source: RxPY throttle_first.
+
+    >>> throttle_first(1)
+    Graph(nodes=(ThrottleFirst(seconds=1),))
+    """
+    return one(ThrottleFirst(seconds))  # type: ignore[no-any-return]
+
+
+def sample(seconds: float) -> Graph[T, T]:
+    """Every ``seconds`` pass on the newest item, if one has come since the last time.
+
+    Memory: one item; at completion the newest is passed on.  Source: ReactiveX "Sample".
+
+    >>> sample(1)
+    Graph(nodes=(Sample(seconds=1),))
+    """
+    return one(Sample(seconds))  # type: ignore[no-any-return]
+
+
+def delay(seconds: float, *, size: int = 1024) -> Graph[T, T]:
+    """Pass each item on ``seconds`` after it came; completion too, an error at once.
+
+    Memory: ``size`` items at most are under way, then the source is read no further (Rx: without
+    bound).  Source: ReactiveX "Delay".
+
+    >>> delay(2)
+    Graph(nodes=(Delay(seconds=2, size=1024),))
+    """
+    return one(Delay(seconds, size))  # type: ignore[no-any-return]
+
+
+__all__ = ["debounce", "delay", "sample", "throttle_first"]

@@ -1,0 +1,252 @@
+"""Transformation: nodes that give something else for each item.
+
+Order is kept except by ``flat_map`` of async functions and ``map(ordered=False)``.  Every function
+may be ``async def``; an async node waits, so it begins a segment of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, overload
+
+from kayrx.errors import GraphError
+from kayrx.graph.expr import frozen
+from kayrx.graph.graph import Graph, one
+from kayrx.graph.node import Node
+from kayrx.nodes.place import Placement
+from kayrx.nodes.values import EMPTY, is_async, is_generator, needs_function, whole
+
+T = TypeVar("T")
+U = TypeVar("U")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Map(Node):
+    word: ClassVar[str] = "map"
+    fn: Callable[[Any], Any]
+    concurrency: int = 1
+    ordered: bool = True
+    on: Placement | None = None
+    is_async: bool | None = None
+
+    def __post_init__(self) -> None:
+        needs_function("map", "fn", self.fn)
+        whole("map", "concurrency", self.concurrency, 1)
+        if is_generator(self.fn):
+            raise GraphError(f"map({self.label}): a generator function gives many items; use flat_map")
+        if self.concurrency > 1 and not self.waits:
+            raise GraphError(f"map({self.label}, concurrency={self.concurrency}): the function is synchronous, "
+                             "so nothing runs beside it; make it async or give on=kx.threads(n)")
+
+    @property
+    def waits(self) -> bool:
+        return self.on is not None or (is_async(self.fn) if self.is_async is None else self.is_async)
+
+
+@dataclass(frozen=True, slots=True)
+class FlatMap(Node):
+    word: ClassVar[str] = "flat_map"
+    fn: Callable[[Any], Any]
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        needs_function("flat_map", "fn", self.fn)
+        whole("flat_map", "concurrency", self.concurrency, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan(Node):
+    word: ClassVar[str] = "scan"
+    fn: Callable[[Any, Any], Any]
+    seed: Any = EMPTY
+
+    def __post_init__(self) -> None:
+        needs_function("scan", "fn", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce(Node):
+    word: ClassVar[str] = "reduce"
+    fn: Callable[[Any, Any], Any]
+    seed: Any = EMPTY
+
+    def __post_init__(self) -> None:
+        needs_function("reduce", "fn", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap(Node):
+    word: ClassVar[str] = "tap"
+    fn: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        needs_function("tap", "fn", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairwise(Node):
+    word: ClassVar[str] = "pairwise"
+
+
+@dataclass(frozen=True, slots=True)
+class Rx(Node):
+    word: ClassVar[str] = "rx"
+    operator: Callable[[Any], Any]
+    max_burst: int | None = None
+
+    def __post_init__(self) -> None:
+        needs_function("rx", "operator", self.operator)
+        if self.max_burst is not None:
+            whole("rx", "max_burst", self.max_burst, 1)
+
+
+@overload
+def map(fn: Callable[[T], Awaitable[U]], *, concurrency: int = ..., ordered: bool = ...,
+        on: Placement | None = ..., is_async: bool | None = ...) -> Graph[T, U]: ...
+@overload
+def map(fn: Callable[[T], U], *, concurrency: int = ..., ordered: bool = ...,
+        on: Placement | None = ..., is_async: bool | None = ...) -> Graph[T, U]: ...
+def map(fn: Callable[[Any], Any], *, concurrency: int = 1, ordered: bool = True,
+        on: Placement | None = None, is_async: bool | None = None) -> Graph[Any, Any]:
+    """Give ``fn(item)`` for each item.
+
+        in   --1--2--3--|
+        map(lambda x: x * 10)
+        out  --10-20-30-|
+
+    In:      ``fn`` is a function, an async function or an expression (``kx.it * 10``);
+             ``concurrency`` calls at most are under way, from their start until their result has
+             left; ``ordered=False`` gives results as they come; ``on=kx.threads(n)`` calls a
+             blocking function on worker threads; ``is_async=True`` says that a function which
+             looks synchronous returns an awaitable.
+    Memory:  ``concurrency`` items.
+    Raises:  GraphError for a generator function (use flat_map) and for concurrency without waiting.
+    Source:  ReactiveX "Map"; Pekko mapAsync, mapAsyncUnordered.
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 3]) >> kx.map(lambda x: x * 10)).collect()
+    [10, 20, 30]
+    """
+    return one(Map(frozen(fn), concurrency, ordered, on, is_async))  # type: ignore[no-any-return]
+
+
+@overload
+def flat_map(fn: Callable[[T], AsyncIterable[U]], *, concurrency: int = ...) -> Graph[T, U]: ...
+@overload
+def flat_map(fn: Callable[[T], Awaitable[Iterable[U]]], *, concurrency: int = ...) -> Graph[T, U]: ...
+@overload
+def flat_map(fn: Callable[[T], Iterable[U]], *, concurrency: int = ...) -> Graph[T, U]: ...
+def flat_map(fn: Callable[[Any], Any], *, concurrency: int = 16) -> Graph[Any, Any]:
+    """Give every item of ``fn(item)``, an iterable, an async iterable or an Observable.
+
+    Order:   synchronous results one after another; up to ``concurrency`` async results at once,
+             their items interleaved as they come (Rx: without limit).
+    Memory:  one open iterator a result; nothing is read ahead of demand.
+    Raises:  what ``fn`` and its iterators raise.  A str is split into characters, as in RxPY.
+    Source:  ReactiveX "FlatMap".
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2]) >> kx.flat_map(lambda x: [x] * x)).collect()
+    [1, 2, 2]
+    """
+    return one(FlatMap(frozen(fn), concurrency))  # type: ignore[no-any-return]
+
+
+@overload
+def concat_map(fn: Callable[[T], AsyncIterable[U]]) -> Graph[T, U]: ...
+@overload
+def concat_map(fn: Callable[[T], Awaitable[Iterable[U]]]) -> Graph[T, U]: ...
+@overload
+def concat_map(fn: Callable[[T], Iterable[U]]) -> Graph[T, U]: ...
+def concat_map(fn: Callable[[Any], Any]) -> Graph[Any, Any]:
+    """`flat_map` with one result at a time, so order is kept for async results too.
+
+    Source:  ReactiveX "ConcatMap".
+
+    >>> import kayrx as kx
+    >>> (kx.source("ab") >> kx.concat_map(lambda c: [c, c.upper()])).collect()
+    ['a', 'A', 'b', 'B']
+    """
+    return one(FlatMap(frozen(fn), 1))  # type: ignore[no-any-return]
+
+
+@overload
+def scan(fn: Callable[[T, T], T]) -> Graph[T, T]: ...
+@overload
+def scan(fn: Callable[[S, T], S], seed: S) -> Graph[T, S]: ...
+@overload
+def scan(fn: Callable[[S, T], Awaitable[S]], seed: S) -> Graph[T, S]: ...
+def scan(fn: Callable[[Any, Any], Any], seed: Any = EMPTY) -> Graph[Any, Any]:
+    """Give each intermediate result of ``state = fn(state, item)``.
+
+    Without a seed the first item is the first state and is given as it is.  The seed is copied
+    for each run, so a list or dict as seed is not shared.  State is O(1) states, changed only
+    when ``fn`` returns.  Source: ReactiveX "Scan".
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 3]) >> kx.scan(lambda total, x: total + x, 0)).collect()
+    [1, 3, 6]
+    """
+    return one(Scan(frozen(fn), seed))  # type: ignore[no-any-return]
+
+
+@overload
+def reduce(fn: Callable[[T, T], T]) -> Graph[T, T]: ...
+@overload
+def reduce(fn: Callable[[S, T], S], seed: S) -> Graph[T, S]: ...
+@overload
+def reduce(fn: Callable[[S, T], Awaitable[S]], seed: S) -> Graph[T, S]: ...
+def reduce(fn: Callable[[Any, Any], Any], seed: Any = EMPTY) -> Graph[Any, Any]:
+    """Give the last ``state = fn(state, item)``, once, when the source has completed.
+
+    Without a seed and without items: ``reactivex.internal.SequenceContainsNoElementsError``'s
+    meaning, raised as RunError.  Functions of `operator` (``operator.add``) compile inline.
+    Source: ReactiveX "Reduce".
+
+    >>> import kayrx as kx, operator
+    >>> (kx.source([1, 2, 3]) >> kx.reduce(operator.add, 0)).collect()
+    [6]
+    """
+    return one(Reduce(frozen(fn), seed))  # type: ignore[no-any-return]
+
+
+def tap(fn: Callable[[T], Any]) -> Graph[T, T]:
+    """Call ``fn(item)`` for its effect and pass the item on.  If ``fn`` raises, the item fails.
+
+    Source: ReactiveX "Do" (RxPY do_action), RxJS tap.
+
+    >>> import kayrx as kx
+    >>> seen = []
+    >>> (kx.source([1, 2]) >> kx.tap(seen.append)).run(); seen
+    [1, 2]
+    """
+    return one(Tap(frozen(fn)))  # type: ignore[no-any-return]
+
+
+def pairwise() -> Graph[T, tuple[T, T]]:
+    """Give each item with the one before it; n items give n - 1 pairs.  Source: RxPY pairwise.
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 3]) >> kx.pairwise()).collect()
+    [(1, 2), (2, 3)]
+    """
+    return one(Pairwise())  # type: ignore[no-any-return]
+
+
+def rx(operator: Callable[[Any], Any], *, max_burst: int | None = None) -> Graph[Any, Any]:
+    """Any RxPY operator as a node; its timers run in the run's own task, or wait in a synchronous run.
+
+    ``max_burst`` bounds what one item may release: beyond it GateOverflow.  Without it `explain`
+    and `check` say "unbounded", and no input is read until the burst has left.
+
+    >>> import kayrx as kx
+    >>> from reactivex import operators as ops
+    >>> (kx.source([1, 2, 3]) >> kx.rx(ops.take_last(1))).collect()
+    [3]
+    """
+    return one(Rx(operator, max_burst))  # type: ignore[no-any-return]
+
+
+__all__ = ["concat_map", "flat_map", "map", "pairwise", "reduce", "rx", "scan", "tap"]

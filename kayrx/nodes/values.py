@@ -1,0 +1,72 @@
+"""Small values that several families share: the empty mark, argument checks, function kinds."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from kayrx.errors import GraphError
+from kayrx.graph.expr import Expr
+
+
+class Empty(enum.Enum):
+    """The mark for "no value given"; an enum so that it pickles to itself and prints shortly."""
+
+    EMPTY = "EMPTY"
+
+    def __repr__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Final = Empty.EMPTY
+
+
+def whole(word: str, name: str, value: object, least: int) -> None:
+    """Raise GraphError unless ``value`` is an int of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise GraphError(f"{word}({name}): {name} must be a whole number >= {least}, got {value!r}")
+
+
+def span(word: str, name: str, value: object, *, zero: bool = True) -> None:
+    """Raise GraphError unless ``value`` is a number of seconds (>= 0, or > 0 with ``zero=False``)."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value \
+            or value < 0 or (value == 0 and not zero):
+        raise GraphError(f"{word}({name}): {name} must be seconds {'>=' if zero else '>'} 0, got {value!r}")
+
+
+def needs_function(word: str, name: str, value: object) -> None:
+    """Raise GraphError unless ``value`` can be called."""
+    if not callable(value):
+        raise GraphError(f"{word}({name}): {name} must be a function, got {type(value).__name__}")
+
+
+def unwrapped(fn: Any) -> Any:
+    """The function behind partials, wrappers and ``__call__``: what decides between sync and async."""
+    while True:
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+        elif not isinstance(fn, (Expr, type)) and not inspect.isroutine(fn) and hasattr(type(fn), "__call__"):
+            fn = type(fn).__call__
+        else:
+            return fn
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """True if calling ``fn`` gives a coroutine (ruling 24: decided on the unwrapped function)."""
+    return inspect.iscoroutinefunction(unwrapped(fn))
+
+
+def is_generator(fn: Callable[..., Any]) -> bool:
+    """True if ``fn`` is a generator function, synchronous or asynchronous."""
+    inner = unwrapped(fn)
+    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+
+
+def is_async_generator(fn: Callable[..., Any]) -> bool:
+    """True if calling ``fn`` gives an async generator."""
+    return inspect.isasyncgenfunction(unwrapped(fn))

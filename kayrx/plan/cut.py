@@ -1,0 +1,224 @@
+"""cut: a series of steps becomes segments, with a gate wherever one side may have to wait.
+
+The cuts, and no others:
+    an async step after something that already waits   so that both work at once
+    a fan-out and a fan-in                             one lane a branch
+    a node that keeps time, or an Rx node on a loop    it needs an inbox for items and timers
+    ``backpressure``                                   asked for; pulled, without a queue, if it can be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from kayrx.errors import CompileError
+from kayrx.graph.join import end_of
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, flow, select
+from kayrx.nodes.transform import FlatMap, Rx
+from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.fuse import NESTING, fuse
+from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
+from kayrx.plan.traits import fed_by, is_pool, is_stage, lossy, parks, step_waits
+
+DEFAULT = 16
+HOT = 1024
+
+
+@dataclass(slots=True)
+class Draft:
+    """A segment while it grows."""
+
+    index: int
+    fed: Fed
+    head: Step | None = None
+    lanes: list[int] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    fan: Step | None = None
+    outs: list[int] = field(default_factory=list)
+    waits: bool = False
+
+
+class Cutter:
+    """Walks the steps once and draws segments and gates."""
+
+    def __init__(self, loop: bool, linear: bool, options: Options) -> None:
+        self.loop, self.linear, self.options = loop, linear, options
+        self.sinks: list[int] = []
+        self.drafts: list[Draft] = []
+        self.gates: list[Gate] = []
+        self.shared: dict[str, Draft] = {}
+
+    def draft(self, fed: Fed, head: Step | None = None, *, waits: bool = False) -> Draft:
+        self.drafts.append(Draft(len(self.drafts), fed, head, waits=waits))
+        return self.drafts[-1]
+
+    def gate(self, origin: Draft, target: Draft, size: int, reason: str,
+             overflow: flow.Overflow = "block", port: str = "") -> None:
+        gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port)
+        self.gates.append(gate)
+        origin.outs.append(gate.index)
+        target.lanes.append(gate.index)
+
+    def after(self, origin: Draft, size: int, reason: str, overflow: flow.Overflow = "block") -> Draft:
+        target = self.draft("gate")
+        self.gate(origin, target, size, reason, overflow)
+        return target
+
+    def series(self, nodes: Sequence[Node], at: Draft | None = None) -> list[Draft]:
+        """Lay ``nodes`` behind ``at`` (None: they bring their own items); gives the open ends."""
+        known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], combine.Share)
+                      and nodes[i].identity in self.shared), None)  # type: ignore[attr-defined]
+        ports: list[Draft] = [] if at is None else [at]
+        if known is not None:
+            ports, nodes = [self.listen(self.shared[nodes[known].identity])], nodes[known + 1:]  # type: ignore[attr-defined]
+        for step in expand(nodes):
+            ports = self.lay(step, ports)
+        return ports
+
+    def listen(self, upstream: Draft) -> Draft:
+        target = self.draft("gate")
+        size = upstream.fan.node.size if upstream.fan else DEFAULT  # type: ignore[attr-defined]
+        self.gate(upstream, target, size, "share: a lane for each subscriber", port=str(len(upstream.outs) + 1))
+        return target
+
+    def lay(self, step: Step, ports: list[Draft]) -> list[Draft]:
+        node = step.node
+        match node.role:
+            case "source":
+                fed = fed_by(node, self.loop)
+                at = self.draft(fed, step, waits=self.loop and fed != "iter")
+                if fed == "push" and self.loop:
+                    self.hot(at, HOT, "error", "a hot source cannot wait")
+                return [at]
+            case "fan_in":
+                return [self.join(step, ports)]
+        (at,) = ports or [self.draft("open")]
+        if node.role == "fan_out":
+            return self.split(step, at)
+        if isinstance(node, combine.Share):
+            at.fan = step
+            self.shared[node.identity] = at
+            return [self.listen(at)]
+        if isinstance(node, flow.Backpressure):
+            return [self.asked(step, node, at)]
+        if self.loop and is_stage(step):
+            return [self.stage(step, at)]
+        if self.loop and parks(step):
+            if at.waits or (is_pool(step) and at.steps and at.fed != "iter"):
+                at = self.after(at, DEFAULT, f"{step.label} waits")
+            at.waits = True
+        elif not self.linear and at.steps and (not self.options.fuse or nested(at) >= NESTING):
+            at = self.after(at, DEFAULT, "a function holds eight nested expansions" if self.options.fuse
+                            else "fuse=False")
+            at.waits = self.loop and parks(step)
+        at.steps.append(step)
+        if node.role == "sink":
+            self.sinks.append(at.index)
+        return [at]
+
+    def hot(self, at: Draft, size: int, overflow: flow.Overflow, reason: str) -> None:
+        """The queue that a hot source pushes into; asking for ``backpressure`` sets its bound and policy."""
+        if overflow == "block":
+            raise CompileError(f"{at.head.where if at.head else ''}: an Observable cannot be made to wait; choose "
+                               "a policy that drops or fails, or read it in a thread: "
+                               "kx.source(observable, on=kx.threads(1))")
+        if at.lanes:
+            self.gates[at.lanes[0]] = replace(self.gates[at.lanes[0]], size=size, overflow=overflow, reason=reason)
+            return
+        self.gates.append(Gate(len(self.gates), None, at.index, size, overflow, reason))
+        at.lanes.append(self.gates[-1].index)
+
+    def asked(self, step: Step, node: flow.Backpressure, at: Draft) -> Draft:
+        if at.fed == "push" and not at.steps and self.loop:
+            self.hot(at, node.size, node.overflow, f"{step.label} asked for")
+            return at
+        if lossy(node) or at.waits:
+            return self.after(at, node.size, f"{step.label} asked for", node.overflow)
+        self.gates.append(Gate(len(self.gates), at.index, at.index, node.size, node.overflow,
+                               f"{step.label} asked for", pulled=True))
+        return at
+
+    def stage(self, step: Step, at: Draft) -> Draft:
+        target = self.draft("stage", step, waits=True)
+        self.gate(at, target, DEFAULT, f"{step.label} needs an inbox for items and timers")
+        return target
+
+    def join(self, step: Step, ports: list[Draft]) -> Draft:
+        for graph in step.node.branches:
+            ports = [*ports, *self.series(graph.nodes)]
+        target = self.draft("stage", step, waits=True)
+        for number, port in enumerate(ports, 1):
+            self.gate(port, target, step.node.size, f"{step.label} joins", port=str(number))  # type: ignore[attr-defined]
+        return target
+
+    def split(self, step: Step, at: Draft) -> list[Draft]:
+        at.fan = step
+        keys = getattr(step.node, "keys", None) or range(1, len(step.node.branches) + 1)
+        ports: list[Draft] = []
+        starts = []
+        for key in keys:
+            starts.append(self.draft("gate"))
+            self.gate(at, starts[-1], step.node.size, f"{step.label} splits", port=str(key))  # type: ignore[attr-defined]
+        for graph, start in zip(step.node.branches, starts, strict=True):
+            ends_ = self.series(graph.nodes, start)
+            ports += ends_ if end_of(graph.nodes) != "closed" else []
+        return ports
+
+
+def nested(draft: Draft) -> int:
+    """How many nested blocks the segment's function has so far."""
+    return sum(isinstance(s.node, (FlatMap, Rx, combine.Unit)) for s in draft.steps)
+
+
+def all_steps(nodes: Sequence[Node]) -> list[Step]:
+    """Every step of a graph, those of branches included."""
+    steps = expand(nodes)
+    return steps + [s for step in steps for g in step.node.branches for s in all_steps(g.nodes)]
+
+
+def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False) -> Plan:
+    """The plan of a series of nodes; with ``streamed`` its open output ends in a gate for a reader.
+
+    A loop is needed if some node waits, or if an Observable has to feed more than one segment.
+    Raises: CompileError, naming the node and the remedy.
+    """
+    steps = all_steps(nodes)
+    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, combine.Share)
+                 or lossy(s.node) for s in steps)
+    hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
+    loop = any(step_waits(s) for s in steps) or (hot and shaped)
+    cutter = Cutter(loop, not loop and not shaped, options)
+    ports = cutter.series(nodes)
+    if streamed:
+        (at,) = ports
+        cutter.gates.append(Gate(len(cutter.gates), at.index, None, DEFAULT, "block", "stream() reads it"))
+        at.outs.append(cutter.gates[-1].index)
+    segments = [finished(draft, cutter.linear, options) for draft in cutter.drafts]
+    return Plan(relabelled(segments), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+
+
+def finished(draft: Draft, linear: bool, options: Options) -> Segment:
+    runs = fuse(draft.steps, options) if linear else (tuple(draft.steps),)
+    return Segment(draft.index, draft.fed, draft.head, tuple(draft.lanes), runs,
+                   draft.fan, tuple(draft.outs), draft.waits)
+
+
+def relabelled(segments: list[Segment]) -> tuple[Segment, ...]:
+    """The segments with every label distinct in the plan, so that a name finds one node."""
+    found = [s for seg in segments for s in ((seg.head,) if seg.head else ()) + seg.steps]
+    names = iter(uniquely([s.label for s in found]))
+    out = []
+    for seg in segments:
+        head = replace(seg.head, label=next(names)) if seg.head else None
+        runs = tuple(tuple(replace(s, label=next(names)) for s in run) for run in seg.runs)
+        out.append(replace(seg, head=head, runs=runs))
+    return tuple(out)
+
+
+def takes_nothing(segment: Segment) -> bool:
+    """True if a ``take(0)`` stands in the segment: it completes at once and its source stays shut."""
+    return any(isinstance(s.node, select.Take) and s.node.count == 0 for s in segment.steps)
+
+

@@ -1,0 +1,165 @@
+"""The emitter: writes one Python function for a run of steps, and knows which line is whose.
+
+The text depends only on the shape of the run (kinds, arity, flags); functions and constants are
+parameters of the enclosing ``link``, so code is compiled once per shape and linked once per graph.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kayrx.graph.expr import Expr
+from kayrx.nodes.values import is_async
+from kayrx.plan.inline import source_of
+from kayrx.plan.plan import Options, Step
+
+INFIX: dict[Any, str] = {
+    operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//",
+    operator.mod: "%", operator.pow: "**", operator.and_: "&", operator.or_: "|", operator.xor: "^",
+    operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "==",
+    operator.ne: "!=", operator.is_: "is", operator.is_not: "is not",
+}
+LITERALS = (int, float, str, bool, bytes, type(None))
+
+
+@dataclass(slots=True)
+class Loop:
+    """One open block that an item may leave: how to go on, how to end, and when ending is due."""
+
+    go_on: str
+    leave: str
+    stops: list[str] = field(default_factory=list)
+
+
+class Emitter:
+    """Collects lines, parameters and state; forms speak to it in terms of items."""
+
+    def __init__(self, options: Options, *, awaits: bool, drives: bool = False) -> None:
+        self.options, self.awaits, self.drives = options, awaits, drives
+        self.lines: list[str] = []
+        self.origins: list[int] = []
+        self.depth = 0
+        self.loops: list[Loop] = []
+        self.step: Step | None = None
+        self.number = -1
+        self.params: dict[str, Any] = {}
+        self.states: dict[str, str] = {}
+        self.probed: dict[str, Step] = {}
+        self.flags: dict[int, str] = {}
+        self.tail: Callable[[str], None] = lambda x: None
+
+    def at(self, number: int, step: Step | None) -> None:
+        """What is written from here on belongs to step ``number``."""
+        self.number, self.step = number, step
+
+    # -- text ------------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+        self.origins.append(self.number)
+
+    def indent(self, header: str) -> None:
+        self.line(header)
+        self.depth += 1
+
+    def dedent(self) -> None:
+        self.depth -= 1
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def param(self, hint: str, value: Any) -> str:
+        """The name of a link-time parameter of the current step."""
+        name = f"{hint}_{self.number}"
+        self.params.setdefault(name, value)
+        return name
+
+    def state(self, hint: str, initial: str) -> str:
+        """The name of a variable that lives as long as the run of the graph."""
+        name = f"{hint}_{self.number}"
+        self.states.setdefault(name, initial)
+        return name
+
+    def value(self, hint: str = "x") -> str:
+        return f"{hint}{self.number}"
+
+    def constant(self, hint: str, value: Any) -> str:
+        if type(value) in LITERALS and value == value and len(repr(value)) < 40 and "inf" not in repr(value):
+            return repr(value)
+        return self.param(hint, value)
+
+    # -- calling the user ------------------------------------------------------------------------
+
+    def call(self, fn: Callable[..., Any], *args: str, hint: str = "f", waits: bool | None = None) -> str:
+        """The text of a call: an expression inline, an operator infix, else ``[await] f(args)``."""
+        if isinstance(fn, Expr):
+            count = iter(range(1000))
+            return fn.source(f"{args[0]}", lambda v: self.constant(f"c{next(count)}{hint}", v))
+        if len(args) == 2 and fn in INFIX:
+            return f"{args[0]} {INFIX[fn]} {args[1]}"
+        if self.options.inline and (text := source_of(fn, args)):
+            return text
+        name = self.param(hint, fn)
+        return f"{'await ' if (is_async(fn) if waits is None else waits) else ''}{name}({', '.join(args)})"
+
+    def probe(self, text: str) -> None:
+        """Have the first result of a plain call checked: an awaitable there is a mistake."""
+        name = text.partition("(")[0]
+        if name in self.params and self.step is not None:
+            self.probed[name] = self.step
+
+    def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str) -> None:
+        """``target = text``, inside the guards of the step; ``unit(*args)`` is the same call, for retries.
+
+        Only an exception enters the guards, unless one of them watches the clock.
+        """
+        step = self.step
+        assert step is not None
+        if not step.guards:
+            self.line(f"{target} = {text}")
+            return
+        guard = self.state("guard", f"run.guard({self.param('guards', step)})")
+        fn = self.param("u", unit)
+        wait = "await " if self.awaits else ""
+        tuple_ = f"({', '.join(args)},)"
+        if any(hasattr(g, "idle") for g in step.guards):
+            self.line(f"{target} = {wait}{guard}.call({fn}, {tuple_})")
+        else:
+            self.indent("try:")
+            self.line(f"{target} = {text}")
+            self.dedent()
+            self.indent("except Exception as error:")
+            self.line(f"{target} = {wait}{guard}.{'recover' if self.awaits else 'recover_now'}({fn}, {tuple_}, error)")
+            self.dedent()
+        self.indent(f"if {target} is DROPPED:")
+        self.skip()
+        self.dedent()
+
+    # -- items -----------------------------------------------------------------------------------
+
+    def open_loop(self, header: str, go_on: str = "continue", leave: str = "break") -> None:
+        self.indent(header)
+        self.loops.append(Loop(go_on, leave))
+
+    def close_loop(self) -> None:
+        """End the block; what asks to stop inside it stops the blocks around it as well."""
+        loop = self.loops.pop()
+        for flag in loop.stops:
+            self.line(f"if {flag}: {loop.leave}")
+        self.dedent()
+        if self.loops:
+            self.loops[-1].stops += [f for f in loop.stops if f not in self.loops[-1].stops]
+
+    def stop(self, flag: str) -> None:
+        """Once ``flag`` is true and the item has gone its way, nothing more is read."""
+        self.flags.setdefault(self.number, flag)
+        if flag not in self.loops[-1].stops:
+            self.loops[-1].stops.append(flag)
+
+    def skip(self) -> None:
+        """The item goes no further."""
+        for flag in self.loops[-1].stops:
+            self.line(f"if {flag}: {self.loops[-1].leave}")
+        self.line(self.loops[-1].go_on)

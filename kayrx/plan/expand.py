@@ -1,0 +1,86 @@
+"""check and expand: the flat nodes of a graph become steps, each with the guards written after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kayrx.errors import CompileError
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, transform
+from kayrx.nodes.guards import Guard, Timeout
+from kayrx.plan.plan import Step
+from kayrx.plan.traits import ITEMWISE, waits
+
+
+def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
+    """Steps in written order: units without guards dissolve, guards attach to the unit before them.
+
+    Raises: CompileError, naming the node and the remedy, for a guard with nothing to guard, or
+            over a node that is not item-wise.
+    """
+    steps: list[Step] = []
+    start = 0  # first step of the latest unit, so that guards can gather it up again
+    for node in nodes:
+        if isinstance(node, Guard):
+            if not steps:
+                raise CompileError(f"{node.where} guards nothing: write it after a node or a unit(); "
+                                   "an open graph that begins with guards needs something before it")
+            guarded = _gather(steps[start:], unit) if (unit := _unit(nodes, node)) else steps[-1]
+            steps[start:] = [replace(guarded, guards=(*guarded.guards, node))]
+            continue
+        start = len(steps)
+        if isinstance(node, combine.Unit):
+            steps += expand(node.graph.nodes, f"{prefix}{node.name}." if node.name else prefix)
+        else:
+            steps.append(Step(node, prefix + node.label))
+    for step in steps:
+        if step.guards:
+            check_guards(step)
+    return steps
+
+
+def _unit(nodes: Sequence[Node], guard: Node) -> combine.Unit | None:
+    """The unit that ``guard`` is written after, if it is one."""
+    at = next(i for i, n in enumerate(nodes) if n is guard)
+    before = next((n for n in reversed(nodes[:at]) if not isinstance(n, Guard)), None)
+    return before if isinstance(before, combine.Unit) else None
+
+
+def _gather(steps: list[Step], unit: combine.Unit) -> Step:
+    if len(steps) == 1 and (steps[0].inner or not steps[0].guards) and isinstance(
+            steps[0].node, (combine.Unit, *ITEMWISE)):
+        return steps[0]
+    return Step(unit, unit.label, inner=tuple(steps))
+
+
+def check_guards(step: Step) -> None:
+    """Raise CompileError for a guard over something that cannot be tried item by item."""
+    node, first = step.node, step.guards[0]
+    if node.role == "source":
+        return
+    for inner in (step, *step.inner):
+        if not isinstance(inner.node, ITEMWISE):
+            raise CompileError(f"{first.where} cannot guard {inner.where}, which is not item by item; "
+                               "guard the source, the node before, or a unit() of item-wise nodes")
+    timed = next((g for g in step.guards if isinstance(g, Timeout)), None)
+    blocking = [s for s in (step.inner or (step,)) if not waits(s.node)]
+    if timed is not None and blocking and not any(waits(s.node) for s in step.inner):
+        fn = blocking[0]
+        remedy = "write it as map(f, on=kx.threads(1))" if isinstance(fn.node, transform.Map) else \
+            "make the function async"
+        raise CompileError(f"{timed.where} cannot interrupt {fn.where}, which is synchronous; {remedy}")
+
+
+def uniquely(labels: Sequence[str]) -> list[str]:
+    """The labels made distinct in order: a, a-2, a-3.
+
+    >>> uniquely(["map", "filter", "map"])
+    ['map', 'filter', 'map-2']
+    """
+    seen: dict[str, int] = {}
+    out = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        out.append(label if seen[label] == 1 else f"{label}-{seen[label]}")
+    return out

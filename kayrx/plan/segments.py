@@ -1,0 +1,208 @@
+"""The shape of a segment: one task, from the gate above it to the gates below it.
+
+Generated as ``open_(run, source, outs, lane) -> (main, control)``: ``main()`` is the task, and
+``control(True)`` makes it leave its reading loop after the item at hand, for pause and stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kayrx.nodes import combine
+from kayrx.nodes.flow import Overflow
+from kayrx.nodes.values import is_async
+from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.plan import Gate, Options, Segment
+from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
+from kayrx.plan.traits import is_pool, parks
+
+LOOK = 32  # items between two looks at the clock (ruling 26)
+
+
+def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bool = False) -> Code:
+    """The code of one segment; with ``yields`` an async generator of what comes out."""
+    steps = seg.runs[-1]
+    outs = [gates[i] for i in seg.outs]
+    e = Emitter(options, awaits=True)
+    e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
+    e.depth = 3
+    {"iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed](e, steps)
+    completion(e, steps)
+    e.line("return" if yields else f"return {result_of(e, steps)}")
+    outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
+             "        nonlocal signal", "        signal = value")
+    return link(e, steps, "", kind="async def", outer=outer, leave=("    return run_, control",))
+
+
+def unit(steps: Steps, options: Options) -> Code:
+    """``unit(x, run) -> async iterator`` over the outputs of one item: a guarded unit that waits."""
+    e = Emitter(options, awaits=True)
+    e.tail = lambda x: e.line(f"yield {x}")
+    e.depth = 2
+    e.open_loop("for x in (x,):")
+    flow(e, steps, 0, "x")
+    e.close_loop()
+    e.line("return; yield")
+    return link(e, steps, "x, run", kind="async def")
+
+
+def batch(options: Options) -> int:
+    return min(LOOK, options.chunk)
+
+
+def from_iterator(e: Emitter, steps: Steps) -> None:
+    """A synchronous source is pulled in this very task, a slice at a time."""
+    e.indent("while True:")
+    e.line("x = END")
+    e.open_loop(f"for x in islice(source, {batch(e.options)}):")
+    e.loops[-1].stops.append("signal")
+    flow(e, steps, 0, "x")
+    e.close_loop()
+    rest(e, "x is END")
+    e.dedent()
+
+
+def from_async(e: Emitter, steps: Steps) -> None:
+    e.line("count = 0")
+    e.indent("while True:")
+    e.open_loop("async for x in source:")
+    e.loops[-1].stops.append("signal")
+    e.line("count += 1")
+    e.line(f"if not count % {batch(e.options)} and run.due(): await run.rest()")
+    flow(e, steps, 0, "x")
+    e.close_loop()
+    rest(e, "True")
+    e.dedent()
+
+
+def from_lane(e: Emitter, steps: Steps) -> None:
+    e.indent("while True:")
+    e.open_loop(f"for x in lane.drain({batch(e.options)}):")
+    flow(e, steps, 0, "x")
+    e.close_loop()
+    stops(e)
+    e.indent("if lane.items:")
+    e.line("if run.due(): await run.rest()")
+    e.dedent()
+    e.line("elif await lane.wait(): break")
+    e.dedent()
+
+
+def stops(e: Emitter) -> None:
+    flags = sorted(set(e.flags.values()))
+    if flags:
+        e.line(f"if {' or '.join(flags)}: break")
+
+
+def rest(e: Emitter, ended: str) -> None:
+    """Between two slices: leave if done, hold while paused, let others run if it is time."""
+    stops(e)
+    e.indent("if signal:")
+    e.line("if await run.hold(control): break")
+    e.line("continue")
+    e.dedent()
+    e.line(f"if {ended}: break")
+    e.line("if run.due(): await run.rest()")
+
+
+# -- tails ---------------------------------------------------------------------------------------
+
+
+def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
+    """Hand ``x`` to the gate, or to the gates that the fan-out chooses."""
+    if not outs:
+        return
+    e.step, e.number = seg.fan, len(seg.runs[-1])
+    node = seg.fan.node if seg.fan else None
+    match node:
+        case combine.Partition():
+            e.indent(f"if {e.call(node.fn, x)}:")
+            into(e, 0, outs[0].overflow, x)
+            e.dedent()
+            e.indent("else:")
+            into(e, 1, outs[1].overflow, x)
+            e.dedent()
+        case combine.Branch():
+            ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
+            where = e.param("where", seg.fan.where if seg.fan else "")
+            e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
+            for i, gate in enumerate(outs):
+                e.indent(f"{'if' if i == 0 else 'elif'} way == {i}:")
+                into(e, i, gate.overflow, x)
+                e.dedent()
+        case _:
+            for i, gate in enumerate(outs):
+                into(e, i, gate.overflow, x)
+    if e.loops:
+        e.stop("outs.over")
+
+
+def into(e: Emitter, i: int, overflow: Overflow, x: str) -> None:
+    """One gate.  Only a full one costs an await; a gate that its reader has left swallows."""
+    gate = e.state(f"gate{i}", f"outs.gates[{i}]")
+    if overflow != "block":
+        e.line(f"{gate}.offer({x})")
+        return
+    items = e.state(f"items{i}", f"outs.gates[{i}].items")
+    size = e.state(f"size{i}", f"outs.gates[{i}].size")
+    e.indent(f"if len({items}) < {size} or await {gate}.room():")
+    e.line(f"{items}.append({x})")
+    e.line(f"if {gate}.reader is not None: {gate}.wake()")
+    e.dedent()
+
+
+# -- stages and crews ----------------------------------------------------------------------------
+
+
+def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
+    """``open_(run, outs) -> (emit, finish)`` for a head written by hand: a stage or a crew.
+
+    ``emit(x)`` is true once nothing more is wanted; ``finish()`` gives the sink's result.  Both are
+    coroutine functions if `emit_waits`, else plain ones.
+    """
+    steps = after_head(seg)
+    waits = emit_waits(seg, gates)
+    outs = [gates[i] for i in seg.outs]
+    e = Emitter(options, awaits=waits)
+    e.tail = lambda x: put(e, seg, outs, x)
+    e.depth = 3
+    e.loops.append(Loop("return False", "return over()"))
+    flow(e, steps, 0, "x")
+    for flag in e.loops[0].stops:
+        e.line(f"if {flag}: return over()")
+    e.loops.clear()
+    taken, e.lines = e.lines, []
+    origins, e.origins = e.origins, []
+    completion(e, steps)
+    given = result_of(e, steps)
+    parts = (("emit(x)", ["if ended: return True"], taken, origins, "return False"),
+             ("finish()", [], e.lines, e.origins, f"return {given}"))
+    e.lines, e.origins, e.depth = [], [], 2
+    for header, first, lines, owners, foot in parts:
+        e.indent(f"{'async ' if waits else ''}def {header}:")
+        e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+        for text in first:
+            e.line(text)
+        e.lines += lines
+        e.origins += owners
+        e.line(foot)
+        e.dedent()
+    e.indent("def over():")
+    e.line("nonlocal ended")
+    e.line("ended = True")
+    e.line("return True")
+    e.dedent()
+    return link(e, steps, "run, outs", extra=("ended = False",), foot=("return emit, finish",))
+
+
+def after_head(seg: Segment) -> Steps:
+    """The steps that `emitting` writes: all of a stage's, and those after the pool of a crew."""
+    steps = seg.runs[-1]
+    at = next((i for i, s in enumerate(steps) if is_pool(s)), -1)
+    return steps[at + 1:]
+
+
+def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
+    """True if sending an item on may have to wait: for room below, or for an async step."""
+    fan = seg.fan is not None and any(is_async(fn) for fn in seg.fan.node.functions)
+    return fan or any(gates[i].overflow == "block" for i in seg.outs) or any(parks(s) for s in after_head(seg))

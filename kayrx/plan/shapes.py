@@ -1,0 +1,258 @@
+"""Shapes: the functions a run of steps can become.
+
+    pump     iterator -> result             a whole synchronous run, in one call
+    gen      iterator -> iterator           pulled one item at a time; may rest inside an expansion
+    call     item -> list                   ``graph(x)``
+    push     emit -> (push, finish)         behind an Observable, a subject or a subscription
+    segment  run, source, outs -> task      on a loop (or the synchronous scheduler), between gates
+
+All are written from the same forms, so an answer cannot depend on the shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from types import CodeType
+from typing import Any
+
+from kayrx.nodes.combine import Unit
+from kayrx.nodes.transform import FlatMap, Rx
+from kayrx.nodes.values import EMPTY
+from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.forms import gives_at_end, item, result
+from kayrx.plan.forms import end as at_end
+from kayrx.plan.plan import Options, Step
+from kayrx.plan.units import DROPPED
+
+Steps = Sequence[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A linked function, and whose line is whose: ``owners[code object][line] -> step``."""
+
+    function: Callable[..., Any]
+    file: str
+    owners: tuple[int, ...]
+    steps: tuple[Step, ...]
+    text: str
+
+    def owner(self, line: int) -> Step | None:
+        number = self.owners[line - 1] if 0 < line <= len(self.owners) else -1
+        return self.steps[number] if 0 <= number < len(self.steps) else None
+
+
+def flow(e: Emitter, steps: Steps, start: int, x: str | None) -> None:
+    """Write the way of one item, from ``steps[start]`` to the tail."""
+    depth = len(e.loops)
+    for number in range(start, len(steps)):
+        e.at(number, steps[number])
+        x = item(steps[number].node, e, x or "")
+        if x is None:
+            break
+    else:
+        e.at(len(steps), None)
+        e.tail(x or "")
+    while len(e.loops) > depth:
+        e.close_loop()
+
+
+def completion(e: Emitter, steps: Steps) -> None:
+    """Write what the steps still give when their input has ended, each through the steps after it."""
+    for number, step in enumerate(steps):
+        if not gives_at_end(step.node):
+            continue
+        e.at(number, step)
+        stopped = [flag for at, flag in e.flags.items() if at > number]
+        if stopped:  # a take further down has had enough
+            e.indent(f"if not ({' or '.join(stopped)}):")
+        depth = len(e.loops)
+        y = at_end(step.node, e)
+        flow(e, steps, number + 1, y)
+        while len(e.loops) > depth:
+            e.close_loop()
+        if stopped:
+            e.dedent()
+    e.at(-1, None)
+
+
+def result_of(e: Emitter, steps: Steps) -> str:
+    if not steps or steps[-1].node.role != "sink":
+        return "None"
+    e.at(len(steps) - 1, steps[-1])
+    text = result(steps[-1].node, e)
+    e.at(-1, None)
+    return text
+
+
+# -- synchronous shapes --------------------------------------------------------------------------
+
+
+def pump(steps: Steps, options: Options, *, yields: bool = False) -> Code:
+    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out."""
+    e = Emitter(options, awaits=False)
+    if yields:
+        e.tail = lambda x: e.line(f"yield {x}")
+    e.depth = 2
+    e.open_loop("for x in items:")
+    flow(e, steps, 0, "x")
+    if len(e.lines) == 1:
+        e.line("pass")
+    e.close_loop()
+    completion(e, steps)
+    if yields:
+        e.line("return; yield")
+    else:
+        e.line(f"return {result_of(e, steps)}")
+    return link(e, steps, "items, run")
+
+
+def call(steps: Steps, options: Options) -> Code:
+    """``call(x) -> list`` of what one item gives, completion included."""
+    e = Emitter(options, awaits=False)
+    e.depth = 2
+    straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
+    if straight:
+        e.tail = lambda x: e.line(f"return [{x}]")
+        e.loops.append(Loop("return []", "return []"))
+        flow(e, steps, 0, "x")
+    else:
+        e.tail = lambda x: e.line(f"out.append({x})")
+        e.line("out = []")
+        e.open_loop("for x in (x,):")
+        flow(e, steps, 0, "x")
+        e.close_loop()
+        completion(e, steps)
+        e.line("return out")
+    return link(e, steps, "x, run=None")
+
+
+def unit(steps: Steps, options: Options) -> Code:
+    """``unit(x, run) -> iterator`` over the outputs of one item: the inside of a guarded unit."""
+    e = Emitter(options, awaits=False)
+    e.tail = lambda x: e.line(f"yield {x}")
+    e.depth = 2
+    e.open_loop("for x in (x,):")
+    flow(e, steps, 0, "x")
+    e.close_loop()
+    e.line("return; yield")
+    return link(e, steps, "x, run")
+
+
+def push(steps: Steps, options: Options) -> Code:
+    """``open(run, emit, complete) -> (push, finish)``; ``complete(result)`` is called once."""
+    e = Emitter(options, awaits=False)
+    e.tail = lambda x: e.line(f"emit({x})")
+    e.depth = 3
+    e.loops.append(Loop("return", "return finish()"))
+    flow(e, steps, 0, "x")
+    for flag in e.loops[0].stops:
+        e.line(f"if {flag}: return finish()")
+    e.loops.clear()
+    taken, e.lines = e.lines, []
+    origins, e.origins = e.origins, []
+    completion(e, steps)
+    given = result_of(e, steps)
+    ended, ends = e.lines, e.origins
+    names = ", ".join(["ended", *e.states])
+    e.lines, e.origins, e.depth = [], [], 2
+    e.indent("def push(x):")
+    e.line(f"nonlocal {names}")
+    e.line("if ended: return")
+    e.lines += taken
+    e.origins += origins
+    e.dedent()
+    e.indent("def finish():")
+    e.line(f"nonlocal {names}")
+    e.line("if ended: return")
+    e.line("ended = True")
+    e.lines += ended
+    e.origins += ends
+    e.line(f"complete({given})")
+    e.dedent()
+    return link(e, steps, "run, emit, complete", extra=("ended = False",), foot=("return push, finish",))
+
+
+# -- putting a function together -----------------------------------------------------------------
+
+END: Any = object()
+
+
+def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
+    """The branch for ``key``; KeyError, naming the routes there are, for any other."""
+    try:
+        return ways[key]
+    except KeyError:
+        raise KeyError(f"{where}: no branch for {key!r}; the routes are {list(ways)}") from None
+
+
+async def closing(run: Any, items: Any) -> Any:
+    """An async iterator that is closed in this very task when its reader leaves early."""
+    try:
+        async for item_ in items:
+            yield item_
+    finally:
+        if hasattr(items, "aclose"):
+            await items.aclose()
+
+
+GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "islice": islice,
+                           "way_of": way_of, "closing": closing}
+
+
+def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
+         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = ()) -> Code:
+    """Compile the emitted body (cached by its text) and bind the parameters of this graph to it.
+
+    ``extra`` and ``foot`` are the first and last lines of the function, ``outer`` and ``leave`` those
+    of a function around it.
+    """
+    head = [f"def link({', '.join(e.params)}):"]
+    for name in e.probed:
+        head += [f"    def know_{name}(f):", f"        nonlocal {name}", f"        {name} = f"]
+    head += ["    " + line for line in outer]
+    inset = "    " * (2 if outer else 1)
+    head.append(f"{inset}{kind} run_({signature}):")
+    head += [f"{inset}    {name} = {initial}" for name, initial in e.states.items()]
+    head += [f"{inset}    {line}" for line in extra]
+    knows = "".join(f"know_{n}, " for n in e.probed)
+    tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
+    tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")
+    text = "\n".join(head + e.lines + tail) + "\n"
+    code = compiled(text)
+    scope: dict[str, Any] = dict(GLOBALS)
+    exec(code, scope)
+    probes = {name: Probe(e.params[name], step) for name, step in e.probed.items()}
+    function, knowers = scope["link"](*(probes.get(name, value) for name, value in e.params.items()))
+    for probe, know in zip(probes.values(), knowers, strict=True):
+        probe.know = know
+    owners = (-1,) * len(head) + tuple(e.origins) + (-1,) * len(tail)
+    return Code(function, code.co_filename, owners, tuple(steps), text)
+
+
+@lru_cache(maxsize=1024)
+def compiled(text: str) -> CodeType:
+    """The code of a text; its file name is the text's own number, so a traceback can be told apart."""
+    return compile(text, f"<kayrx {compiled.cache_info().misses}>", "exec")
+
+
+class Probe:
+    """Stands in for a function until its first result has been seen, then takes itself away."""
+
+    __slots__ = ("fn", "know", "step")
+
+    def __init__(self, fn: Callable[..., Any], step: Step, know: Callable[..., None] = lambda f: None) -> None:
+        self.fn, self.step, self.know = fn, step, know
+
+    def __call__(self, *args: Any) -> Any:
+        value = self.fn(*args)
+        if hasattr(value, "__await__"):
+            if hasattr(value, "close"):
+                value.close()
+            raise TypeError(f"{self.step.where} returned an awaitable: the function looks synchronous; "
+                            "say kx.map(f, is_async=True)")
+        self.know(self.fn)
+        return value

@@ -1,0 +1,95 @@
+"""What a node is to the compiler: does it wait, does it need a task of its own, may it be guarded?
+
+One row a node that differs from a plain synchronous step.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, ends, feed, flow, select, time, transform, windows
+from kayrx.nodes.guards import Retry, Timeout
+from kayrx.nodes.values import is_async, is_async_generator
+from kayrx.plan.plan import Fed, Step
+
+ITEMWISE = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, transform.Scan,
+            ends.Each, ends.SinkTo, combine.Unit)
+HOLDS_ALL = (ends.ToList,)
+
+
+@singledispatch
+def waits(node: Node) -> bool:
+    """True if the node awaits something, so the plan needs an event loop."""
+    return any(is_async(fn) for fn in node.functions)
+
+
+@waits.register
+def _(node: transform.Map) -> bool:
+    return node.waits
+
+
+@waits.register
+def _(node: transform.FlatMap) -> bool:
+    return is_async(node.fn) or is_async_generator(node.fn)
+
+
+@waits.register(time.Timed)
+@waits.register(ends.Interval)
+@waits.register(ends.Timer)
+def _(node: Node) -> bool:
+    return True
+
+
+@waits.register
+def _(node: windows.Buffer) -> bool:
+    return node.timed
+
+
+@waits.register
+def _(node: ends.Source) -> bool:
+    return node.kind in ("async", "publisher") or node.on is not None or (
+        node.kind == "callable" and (is_async(node.what) or is_async_generator(node.what)))
+
+
+def step_waits(step: Step) -> bool:
+    """True if the step, one inside it, or a guard around it needs an event loop."""
+    return waits(step.node) or any(isinstance(g, Timeout) for g in step.guards) \
+        or any(is_async(fn) for g in step.guards for fn in g.functions) \
+        or any(step_waits(s) for s in step.inner)
+
+
+def parks(step: Step) -> bool:
+    """True if on a loop the step may suspend its segment: it waits, or a guard of it backs off."""
+    return step_waits(step) or any(isinstance(g, Retry) and g.backoff.first > 0 for g in step.guards) \
+        or any(parks(s) for s in step.inner)
+
+
+def is_pool(step: Step) -> bool:
+    """True if the step runs several calls at once, so it needs worker tasks."""
+    node = step.node
+    if isinstance(node, transform.Map):
+        return node.waits and (node.concurrency > 1 or node.on is not None)
+    return isinstance(node, transform.FlatMap) and node.concurrency > 1 and waits(node)
+
+
+def is_stage(step: Step) -> bool:
+    """True if on a loop the node keeps time itself and so heads a segment."""
+    node = step.node
+    return isinstance(node, (time.Timed, transform.Rx)) or (isinstance(node, windows.Buffer) and node.timed)
+
+
+def fed_by(node: Node, loop: bool) -> Fed:
+    """How a source gives its items: an iterator, an async iterator, or pushes."""
+    match node:
+        case ends.Source(kind="observable") if node.on is None:  # type: ignore[misc]
+            return "push"
+        case ends.Lines() | feed.Fed():
+            return "aiter" if loop else "iter"
+        case _:
+            return "aiter" if waits(node) else "iter"
+
+
+def lossy(node: Node) -> bool:
+    """True for a gate that may drop, so that it is always a real one."""
+    return isinstance(node, flow.Backpressure) and node.overflow != "block"

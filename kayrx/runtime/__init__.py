@@ -1,0 +1,1 @@
+"""Running: gates, segments, crews and stages on asyncio, trio, or no loop at all."""

@@ -1,0 +1,54 @@
+"""Whose fault: the one-line note (PEP 678) on a user's exception.
+
+The line of the generated function that was running says which node it was; the source's iterator
+says which item.  So nothing is carried per item for the sake of a failure that may never come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kayrx.errors import KayrxError
+from kayrx.plan.plan import Segment, Step
+
+if TYPE_CHECKING:
+    from kayrx.runtime.context import Context
+
+
+def annotate(error: BaseException, run: Context, segment: Segment | None, step: Step | None,
+             item: int | None) -> None:
+    """Add the note, once per raise; never raises itself.
+
+    kayrx: in node 'invert' (map) at app.py:12, segment 2, item 17, attempt 2
+    """
+    found = owner(error, run) or step or (segment.head if segment is not None else None)
+    if found is None or (isinstance(error, KayrxError) and step is None and owner(error, run) is None):
+        return
+    parts = [f"kayrx: in node {found.where}"]
+    if segment is not None and len(run.program.plan.segments) > 1:
+        parts.append(f"segment {segment.index + 1}")
+    if item is None and segment is not None and segment.index in run.positions:
+        item = run.positions[segment.index]()
+    if item is not None and item >= 0:
+        parts.append(f"item {item}")
+    if run.attempt > 1:
+        parts.append(f"attempt {run.attempt}")
+    note = ", ".join(parts)
+    if note not in getattr(error, "__notes__", ()):
+        try:
+            error.add_note(note)
+        except Exception:  # an exception may forbid notes; its own meaning matters more
+            return
+
+
+def owner(error: BaseException, run: Context) -> Step | None:
+    """The step whose generated line is deepest in the traceback."""
+    codes = {code.file: code for code in run.program.codes()}
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        code = codes.get(trace.tb_frame.f_code.co_filename)
+        if code is not None:
+            found = code.owner(trace.tb_lineno) or found
+        trace = trace.tb_next
+    return found

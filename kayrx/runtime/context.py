@@ -1,0 +1,153 @@
+"""What one run knows: its world, its tasks and parks, its failure.  Generated code holds it as ``run``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kayrx.errors import GateDeadlock
+from kayrx.graph.door import floor
+from kayrx.plan.plan import Segment, Step
+from kayrx.runtime.backend import Backend
+from kayrx.runtime.blame import annotate
+from kayrx.runtime.gate import Gate
+from kayrx.runtime.guards import Guarded
+from kayrx.runtime.world import World
+
+if TYPE_CHECKING:
+    from kayrx.runtime.hosted import Hosted
+    from kayrx.runtime.program import Program
+    from kayrx.runtime.sources import Stoppable
+
+LOOK = 32
+SLICE = 0.005
+
+
+class Context:
+    """The state of one run.
+
+    ``parks`` are waits of the run's own tasks on its own gates: when every task is in one of them,
+    none can ever wake another, and the run fails with GateDeadlock.
+    """
+
+    def __init__(self, program: Program, world: World, backend: Backend) -> None:
+        self.program, self.world, self.backend = program, world, backend
+        self.looks_per_rest = max(1, program.options.chunk // min(LOOK, program.options.chunk))
+        self.tasks = 0
+        self.parks: set[Any] = set()
+        self.gates: list[Gate] = []
+        self.controls: list[Callable[[bool], None]] = []
+        self.stoppables: list[Stoppable] = []
+        self.holders: list[Any] = []
+        self.paused = self.stopping = self.cancelled = False
+        self.failure: BaseException | None = None
+        self.scope: anyio.CancelScope | None = None
+        self.results: dict[int, Any] = {}
+        self.positions: dict[int, Callable[[], int]] = {}
+        self.cursors: dict[Any, Any] = {}
+        self.log: list[dict[str, Any]] = []
+        self.attempt = 0
+        self.letters = 0
+        self.id = world.run_id()
+        self._looks = 0
+        self._since = backend.now()
+
+    # -- taking turns ----------------------------------------------------------------------------
+
+    def due(self) -> bool:
+        """True if this task has had its 256 items or 5 ms; asked every 32 items."""
+        self._looks += 1
+        return self._looks >= self.looks_per_rest or self.backend.now() - self._since > SLICE
+
+    async def rest(self) -> None:
+        """Let the other tasks of the loop run."""
+        await self.backend.checkpoint()
+        self._looks = 0
+        self._since = self.backend.now()
+
+    async def hold(self, control: Callable[[bool], None]) -> bool:
+        """Wait while paused; True if the run is to stop."""
+        while self.paused and not self.stopping:
+            park = self.backend.park()
+            self.holders.append(park)
+            await park
+        control(self.stopping)
+        return self.stopping
+
+    async def parked(self, park: Any, *, outside: bool = False) -> None:
+        """Wait on one of the run's gates; ``outside`` if somebody else can end the wait."""
+        if outside:
+            await park
+            return
+        self.parks.add(park)
+        try:
+            self.look_for_deadlock()
+            await park
+        finally:
+            self.parks.discard(park)
+
+    def wake(self, park: Any) -> None:
+        self.parks.discard(park)
+        self.backend.wake(park)
+
+    def look_for_deadlock(self) -> None:
+        if not self.tasks or len(self.parks) < self.tasks or self.failure is not None:
+            return
+        full = [g for g in self.gates if g.writer is not None]
+        if not full:
+            return
+        names = ", ".join(f"{g.name} (size {g.size})" for g in full)
+        self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join "
+                               "have drifted apart by more than the gate holds: give the fan-out or the join a "
+                               f"larger size, e.g. size={2 * max(g.size for g in full)}, or keep the branches in step"))
+
+    # -- failing ---------------------------------------------------------------------------------
+
+    def fail(self, error: BaseException, segment: Segment | None = None, step: Step | None = None,
+             item: int | None = None) -> None:
+        """Record a failure, note where it came from, and cancel the rest of the run."""
+        annotate(error, self, segment, step, item)
+        self.tell("failed", error=error)
+        if self.failure is None:
+            self.failure = error
+        self.cancel_tasks()
+
+    def cancel_tasks(self) -> None:
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def ours(self, error: BaseException) -> bool:
+        """True if ``error`` is a cancellation that was asked for, by us or from outside (ruling 22)."""
+        if not isinstance(error, anyio.get_cancelled_exc_class()):
+            return False
+        if self.backend.name != "asyncio" or self.cancelled:
+            return True
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    def next_letter(self) -> int:
+        self.letters += 1
+        return self.letters
+
+    def tell(self, what: str, **facts: Any) -> None:
+        """Report to `Run.events`."""
+        self.log.append({"event": what, **facts})
+
+    # -- what generated code asks for -------------------------------------------------------------
+
+    def guard(self, step: Step) -> Guarded:
+        return Guarded(step, self)
+
+    def unit(self, step: Step) -> Callable[[Any], Any]:
+        inner = self.program.unit(step)
+        return lambda item: inner(item, self)
+
+    def host(self, step: Step) -> Hosted:
+        return floor("hosted").Hosted(step, self)  # type: ignore[no-any-return]
+
+    def pushed(self, node: Any) -> AsyncIterator[Any]:
+        return floor("hosted").pushed(node, self)  # type: ignore[no-any-return]

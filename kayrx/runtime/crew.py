@@ -1,0 +1,260 @@
+"""Crews: several calls of one async function at once, over one shared source.
+
+Worker k + 1 is hired when worker k takes its first item, and runs only once worker k suspends; a
+worker goes on with further items while its calls do not suspend.  Each call runs from its first
+step to its last in one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+
+from kayrx.nodes.transform import FlatMap, Map
+from kayrx.plan.plan import Segment, Step
+from kayrx.plan.shapes import END
+from kayrx.plan.units import DROPPED
+from kayrx.runtime.context import LOOK, Context
+from kayrx.runtime.gate import Gate
+from kayrx.runtime.guards import outputs
+
+Emit = Callable[[Any], Any]
+
+
+class Crew:
+    """The workers of one segment: ``most`` calls under way, from their start until their result has left."""
+
+    def __init__(self, run: Context, segment: Segment, step: Step, source: Iterator[Any] | None,
+                 lane: Gate | None, emit: Emit, *, waits: bool) -> None:
+        self.run, self.segment, self.step = run, segment, step
+        self.source, self.lane, self.emit, self.waits = source, lane, emit, waits
+        self.started = 0   # items taken
+        self.turn = 0      # the number of the item that may leave next
+        self.done: dict[int, Any] = {}
+        self.sending = False
+        self.over = False
+        self.signal = False
+        self.idle: list[Any] = []
+        self.asking = False
+        self.hired = 0
+        self.group: Any = None
+        node = step.node
+        assert isinstance(node, (Map, FlatMap))
+        self.most = node.concurrency
+        self.ordered = isinstance(node, Map) and node.ordered
+        self.fn: Callable[[Any], Awaitable[Any]] = node.fn
+        if step.guards and isinstance(node, Map):
+            guarded = run.guard(step)
+            self.fn = lambda item: guarded.call(node.fn, (item,))
+
+    def control(self, value: bool) -> None:
+        self.signal = value
+
+    async def work(self) -> None:
+        """Run until the source has ended and every result has left, or nothing more is wanted."""
+        node = self.step.node
+        body = self.expand if isinstance(node, FlatMap) else self.in_order if self.ordered else self.as_done
+        place = getattr(node, "on", None)
+        if place is None:
+            await self.hire_all(body)
+            return
+        self.most = place.in_flight
+        async with place.start(node.fn) as call:
+            async def at_place(item: Any) -> Any:
+                return (await call((item,)))[0]
+
+            guarded = self.run.guard(self.step)
+            self.fn = (lambda item: guarded.call(at_place, (item,))) if self.step.guards else at_place
+            await self.hire_all(body)
+
+    async def hire_all(self, body: Callable[[], Awaitable[None]]) -> None:
+        async with anyio.create_task_group() as self.group:
+            self.body = body
+            self.hire()
+        self.group = None
+
+    def hire(self) -> None:
+        if self.hired < self.most and not self.over:
+            self.hired += 1
+            self.run.tasks += 1
+            self.group.start_soon(self.worker, self.body)
+
+    async def worker(self, body: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await body()
+        except BaseException as error:
+            if not self.run.ours(error):
+                self.run.fail(error, self.segment, self.step, self.started - 1)
+            raise_if_cancelled(self.run, error)
+        finally:
+            self.run.tasks -= 1
+            self.run.look_for_deadlock()
+
+    def finish_early(self) -> None:
+        """Nothing more is wanted: calls under way are cancelled."""
+        self.over = True
+        self.group.cancel_scope.cancel()
+
+    # -- taking items ----------------------------------------------------------------------------
+
+    def items(self) -> Iterator[Any]:
+        """The shared source, as long as the run neither pauses nor stops."""
+        assert self.source is not None
+        return self.source
+
+    async def next(self) -> Any:
+        """The next item of the source or lane, or END.  One worker asks the gate, the others wait for it."""
+        while not self.over:
+            if self.signal and await self.run.hold(self.control):
+                return END
+            if self.source is not None:
+                return next(self.source, END)
+            assert self.lane is not None
+            if self.lane.items:
+                item = self.lane.items.popleft()
+                self.lane.taken += 1
+                if self.lane.writer is not None:
+                    self.lane._release()
+                self.wake_idle()
+                return item
+            if self.lane.closed:
+                self.wake_idle()
+                return END
+            await self.ask()
+        return END
+
+    async def ask(self) -> None:
+        assert self.lane is not None
+        if self.asking:
+            await self.idle_until_woken()
+            return
+        self.asking = True
+        try:
+            await self.lane.wait()
+        finally:
+            self.asking = False
+
+    async def idle_until_woken(self) -> None:
+        park = self.run.backend.park()
+        self.idle.append(park)
+        await self.run.parked(park)
+
+    def wake_idle(self) -> None:
+        idle, self.idle = self.idle, []
+        for park in idle:
+            self.run.wake(park)
+
+    # -- the three ways of working ---------------------------------------------------------------
+
+    async def in_order(self) -> None:
+        """Results leave in the order of their items; a finished one that waits keeps its place."""
+        run, fn, emit, done, quick = self.run, self.fn, self.emit, self.done, not self.waits
+        source = self.source if self.source is not None else iter(())
+        first = True
+        while True:
+            item = END
+            if not self.signal:
+                for item in source:  # the way without a wait: nothing but the call and the hand-over
+                    number = self.started
+                    self.started = number + 1
+                    if first:
+                        first = False
+                        self.hire()
+                    value = await fn(item)
+                    if quick and number == self.turn and not done:
+                        self.turn = number + 1
+                        if value is not DROPPED and emit(value):
+                            return self.finish_early()
+                    else:
+                        await self.leave(number, value)
+                    if self.over:
+                        return None
+                    if not number % LOOK and run.due():
+                        await run.rest()
+                    if self.signal:
+                        break
+            if not self.signal and self.source is not None:
+                return None
+            item = await self.next()
+            if item is END:
+                return None
+            number = self.started
+            self.started = number + 1
+            if first:
+                first = False
+                self.hire()
+            await self.leave(number, await fn(item))
+            if run.due():
+                await run.rest()
+
+    async def leave(self, number: int, value: Any) -> None:
+        """Send a result when its turn has come, and those that waited behind it."""
+        self.done[number] = value
+        if number != self.turn or self.sending:
+            while self.turn <= number and not self.over:
+                await self.idle_until_woken()
+            return
+        self.sending = True
+        while self.turn in self.done:
+            value = self.done.pop(self.turn)
+            if value is not DROPPED:
+                over = await self.emit(value) if self.waits else self.emit(value)
+                if over:
+                    return self.finish_early()
+            self.turn += 1
+        self.sending = False
+        self.wake_idle()
+
+    async def as_done(self) -> None:
+        """Results leave as they come."""
+        first = True
+        while (item := await self.next()) is not END:
+            self.started += 1
+            if first:
+                first = False
+                self.hire()
+            value = await self.fn(item)
+            if value is not DROPPED and await self.send(value):
+                return self.finish_early()
+            if self.run.due():
+                await self.run.rest()
+
+    async def expand(self) -> None:
+        """Each worker sends on all outputs of its item, interleaved with those of the others."""
+        first = True
+        guarded = self.run.guard(self.step) if self.step.guards else None
+        while (item := await self.next()) is not END:
+            self.started += 1
+            if first:
+                first = False
+                self.hire()
+            many = guarded.each(self.fn, item) if guarded else outputs(self.fn, item)
+            try:
+                async for value in many:
+                    if await self.send(value):
+                        return self.finish_early()
+                    if self.run.due():
+                        await self.run.rest()
+            finally:
+                await many.aclose()  # type: ignore[attr-defined]
+
+    async def send(self, value: Any) -> bool:
+        """Send one item on; one worker at a time where sending may wait."""
+        if not self.waits:
+            return bool(self.emit(value))
+        while self.sending:
+            await self.idle_until_woken()
+        self.sending = True
+        try:
+            return bool(await self.emit(value))
+        finally:
+            self.sending = False
+            self.wake_idle()
+
+
+def raise_if_cancelled(run: Context, error: BaseException) -> None:
+    """Pass a cancellation of ours on, so that the task group sees it; swallow what has been recorded."""
+    if run.ours(error):
+        raise error

@@ -1,0 +1,301 @@
+"""The engine: from a program to a finished run, on a loop or without one.
+
+    linear plan           one call of the pump
+    synchronous network   the segments' coroutines, stepped by our own scheduler
+    plan that waits       a task a segment, in one task group
+
+A user's exception never passes through the task group: a segment records it and cancels, and the
+run raises the very object outside (ruling 22).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import anyio
+
+from kayrx.plan.plan import Segment
+from kayrx.plan.segments import emit_waits
+from kayrx.plan.traits import is_pool
+from kayrx.runtime.backend import SyncBackend, current
+from kayrx.runtime.context import Context
+from kayrx.runtime.crew import Crew
+from kayrx.runtime.gate import Fan, Gate
+from kayrx.runtime.guards import Guarded
+from kayrx.runtime.program import Program
+from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate
+from kayrx.runtime.stages import stage
+from kayrx.runtime.world import World
+
+Main = Callable[[], Coroutine[Any, Any, Any]]
+
+
+# -- linear plans --------------------------------------------------------------------------------
+
+
+def opened(program: Program, run: Context) -> tuple[Any, Any]:
+    """The source of a linear plan: what to close, and what the last run of steps reads."""
+    segment = program.plan.segments[0]
+    head = segment.head
+    assert head is not None
+    if program.closed_from_start:
+        return (), iter(())
+    if head.guards:
+        items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
+    else:
+        items = iterate(head.node, run)
+    source, run.positions[0] = counted(items)
+    for code in program.before:
+        source = code.function(source, run)
+    return items, source
+
+
+def run_linear(program: Program, world: World) -> Any:
+    """Run a plan in which nothing waits, in this thread, and give the sink's result."""
+    run = Context(program, world, SyncBackend(world))
+    segment = program.plan.segments[0]
+    if segment.fed == "push":
+        return run_pushed(program, run)
+    items: Any = ()
+    try:
+        items, source = opened(program, run)
+        return program.pump.function(source, run)
+    except BaseException as error:
+        run.fail(error, segment)
+        raise
+    finally:
+        close(items)
+
+
+def close(items: Any) -> None:
+    """Close a generator, so that its ``finally`` runs now and not some time later."""
+    closing = getattr(items, "close", None)
+    if closing is not None:
+        closing()
+
+
+def run_pushed(program: Program, run: Context) -> Any:
+    """Run a linear plan over an Observable: it pushes through the fused step (ruling 19)."""
+    segment = program.plan.segments[0]
+    assert segment.head is not None
+    over = threading.Event()
+    given: list[Any] = []
+
+    def complete(result: Any) -> None:
+        given.append(result)
+        over.set()
+
+    def failed(error: BaseException) -> None:
+        if run.failure is None:
+            run.fail(error, segment)
+        over.set()
+
+    push, finish = program.push.function(run, lambda x: None, complete)
+
+    def on_next(item: Any) -> None:
+        try:
+            push(item)
+        except BaseException as error:
+            failed(error)
+            raise
+
+    if program.closed_from_start:
+        finish()
+        return given[0]
+    subscription = segment.head.node.what.subscribe(  # type: ignore[attr-defined]
+        push if program.bare else on_next, failed, lambda: over.is_set() or finish())
+    try:
+        over.wait()
+    finally:
+        subscription.dispose()
+    if run.failure is not None:
+        raise run.failure
+    return given[0]
+
+
+# -- networks ------------------------------------------------------------------------------------
+
+
+class Network:
+    """The gates and tasks of one run."""
+
+    def __init__(self, program: Program, world: World, *, sync: bool = False) -> None:
+        self.program, self.plan = program, program.plan
+        backend = SyncBackend(world) if sync else current(world)
+        self.run = run = Context(program, world, backend)
+        self.sync = sync
+        run.gates = [Gate(run, g.size, g.overflow, self.name_of(g.index), outside=g.target is None)
+                     for g in self.plan.gates]
+        self.fans = [Fan([run.gates[i] for i in s.outs]) for s in self.plan.segments]
+        self.mains = [self.main_of(s) for s in self.plan.segments]
+        run.tasks = len(self.mains)
+
+    def name_of(self, index: int) -> str:
+        gate = self.plan.gates[index]
+        target = self.plan.segments[gate.target] if gate.target is not None else None
+        steps = () if target is None else ((target.head,) if target.head else ()) + target.steps
+        into = repr(steps[0].label) if steps else "the reader"
+        return f"into {into}" + (f" port {gate.port}" if gate.port else "")
+
+    # -- segments as tasks -----------------------------------------------------------------------
+
+    def main_of(self, segment: Segment) -> Main:
+        step = next((s for s in segment.steps if is_pool(s)), None)
+        if step is not None or segment.fed == "stage":
+            return partial(self.headed, segment)
+        return partial(self.inline, segment)
+
+    async def inline(self, segment: Segment) -> Any:
+        """A segment whose generated code reads its source or its gate itself."""
+        run, code = self.run, self.program.mains[segment.index][-1]
+        fan = self.fans[segment.index]
+        if segment.fed == "gate":
+            lane = run.gates[segment.lanes[0]]
+            run.positions[segment.index] = lambda: lane.position
+            main, _ = code.function(run, None, fan, lane)
+            return await main()
+        source, closing = self.source_of(segment)
+        try:
+            main, control = code.function(run, source, fan, None)
+            run.controls.append(control)
+            if run.paused or run.stopping:
+                control(True)
+            return await main()
+        finally:
+            await self.closed(closing)
+
+    async def headed(self, segment: Segment) -> Any:
+        """A segment with a hand-written head: a stage over its lanes, or a crew over its source."""
+        run, codes = self.run, self.program.mains[segment.index]
+        waits = emit_waits(segment, self.plan.gates)
+        emit, finish = codes[-1].function(run, self.fans[segment.index])
+        lanes = [run.gates[i] for i in segment.lanes]
+        if segment.fed == "stage":
+            assert segment.head is not None
+            await stage(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
+        else:
+            step = next(s for s in segment.steps if is_pool(s))
+            source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)
+            if len(codes) > 1:
+                source = codes[0].function(source, run)
+            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, waits=waits)
+            run.controls.append(crew.control)
+            run.tasks -= 1  # while the crew works, its workers are the tasks
+            try:
+                await crew.work()
+            finally:
+                run.tasks += 1
+                await self.closed(closing)
+            if run.failure is not None:
+                return None
+        return await finish() if waits else finish()
+
+    def source_of(self, segment: Segment) -> tuple[Any, Any]:
+        """What the segment reads, and what is to be closed after it."""
+        run, head = self.run, segment.head
+        assert head is not None
+        if segment.fed == "iter":
+            if head.guards:
+                items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
+            else:
+                items = iterate(head.node, run)
+            source, run.positions[segment.index] = counted(items)
+            return source, items
+        if head.guards:
+            items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
+        else:
+            items = aiterate(head.node, run)
+        stoppable = Stoppable(items, run.backend)
+        run.stoppables.append(stoppable)
+        run.positions[segment.index] = lambda: stoppable.given
+        return stoppable, stoppable
+
+    async def closed(self, items: Any) -> None:
+        if hasattr(items, "aclose"):
+            with anyio.CancelScope(shield=True):
+                await items.aclose()
+        else:
+            close(items)
+
+    async def task(self, segment: Segment, main: Main) -> None:
+        """One segment from first to last; whatever ends it, its gates are let go."""
+        run = self.run
+        try:
+            run.results[segment.index] = await main()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if not self.sync and run.ours(error):
+                raise
+            self.failed(segment, error)
+        finally:
+            for gate in self.fans[segment.index].gates:
+                gate.close()
+            for index in segment.lanes:
+                run.gates[index].cancel()
+            run.tasks -= 1
+            run.look_for_deadlock()
+
+    def failed(self, segment: Segment, error: BaseException) -> None:
+        """A branch that was written to detach is reported; any other failure ends the run."""
+        if detaches(self.program, segment) and isinstance(error, Exception):
+            self.run.tell("detached", error=error, segment=segment.index)
+            return
+        self.run.fail(error, segment)
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    async def execute(self) -> Any:
+        """Run on the current loop to the end and give the result."""
+        run = self.run
+        if len(self.mains) == 1:
+            await self.task(self.plan.segments[0], self.mains[0])
+        else:
+            async with anyio.create_task_group() as group:
+                run.scope = group.cancel_scope
+                for segment, main in zip(self.plan.segments, self.mains, strict=True):
+                    group.start_soon(self.task, segment, main)
+        return self.result()
+
+    def execute_sync(self) -> Any:
+        """Run a network in which nothing waits for the outside, without a loop."""
+        run = self.run
+        assert isinstance(run.backend, SyncBackend)
+        tasks = [self.task(s, m) for s, m in zip(self.plan.segments, self.mains, strict=True)]
+        run.backend.drive(tasks, lambda: run.failure is not None)
+        return self.result()
+
+    def result(self) -> Any:
+        """The sinks' results in written order; raises the first failure."""
+        if self.run.failure is not None:
+            raise self.run.failure
+        given = [self.run.results.get(index) for index in self.plan.sinks]
+        return None if not given else given[0] if len(given) == 1 else tuple(given)
+
+
+def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, bool]]:
+    async def emit_later(item: Any) -> bool:
+        return emit(item)
+    return emit_later
+
+
+def detaches(program: Program, segment: Segment) -> bool:
+    """True if the segment belongs to a branch of ``broadcast(on_error="detach")``."""
+    plan, index = program.plan, segment.index
+    seen: set[int] = set()
+    while index not in seen:
+        seen.add(index)
+        lanes = plan.segments[index].lanes
+        origin = plan.gates[lanes[0]].origin if len(lanes) == 1 else None
+        if origin is None:
+            return False
+        fan = plan.segments[origin].fan
+        if fan is not None:
+            return getattr(fan.node, "on_error", "fail") == "detach"
+        index = origin
+    return False
+
+

@@ -1,0 +1,276 @@
+"""The faces of a graph that run it: run, await, start, stream, async for, and the call on one item."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import fields
+from typing import Any
+
+import anyio
+
+from kayrx.errors import GraphError, RunError
+from kayrx.graph.graph import Graph
+from kayrx.nodes.ends import to_list
+from kayrx.plan.plan import Options
+from kayrx.runtime.backend import SyncBackend, current, loop_running
+from kayrx.runtime.context import Context
+from kayrx.runtime.engine import Network, close, opened, run_linear
+from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
+from kayrx.runtime.run import Run
+from kayrx.runtime.world import World
+
+_OPTIONS = {f.name for f in fields(Options)}
+
+
+def taken_apart(options: dict[str, Any], *more: str) -> tuple[Options, dict[str, Any]]:
+    """The compile options among keyword arguments, and the rest; GraphError for unknown ones."""
+    unknown = options.keys() - _OPTIONS - {"world", *more}
+    if unknown:
+        raise GraphError(f"unknown option {sorted(unknown)[0]!r}; there are "
+                         f"{', '.join(sorted(_OPTIONS | {'world', *more}))}")
+    chosen = Options(**{k: v for k, v in options.items() if k in _OPTIONS})
+    return chosen, {k: v for k, v in options.items() if k not in _OPTIONS}
+
+
+# -- run -----------------------------------------------------------------------------------------
+
+
+def run(graph: Graph[Any, Any], **options: Any) -> Any:
+    """Run to the end in place, or on a private loop if a node waits (ruling 12)."""
+    chosen, rest = taken_apart(options, "backend")
+    made = program(graph, chosen)
+    must_be_fed(made.plan, graph, "run")
+    world = rest.get("world") or World()
+    if made.plan.linear and rest.get("backend") in (None, "sync"):
+        return run_linear(made, world)
+    if not made.plan.loop and rest.get("backend") in (None, "sync"):
+        return Network(made, world, sync=True).execute_sync()
+    if rest.get("backend") == "sync":
+        raise RunError("backend='sync': a node of this graph waits; leave it out, or take 'asyncio' or 'trio'")
+    return on_private_loop(lambda: executed(made, world), rest.get("backend") or "asyncio")
+
+
+async def executed(made: Program, world: World) -> Any:
+    return await Network(made, world).execute()
+
+
+def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) -> Any:
+    """Run ``main`` on a loop of its own: in this thread, or in one that is joined if a loop runs here."""
+    if loop_running() is None:
+        return anyio.run(main, backend=backend)
+    outcome: list[Any] = []
+    context = contextvars.copy_context()
+    stop: list[Callable[[], None]] = []
+
+    async def cancellable() -> Any:
+        inner = current(World())
+        with anyio.CancelScope() as scope:
+            stop.append(lambda: inner.from_thread(scope.cancel))
+            return await main()
+
+    def work() -> None:
+        try:
+            outcome.append((True, context.run(anyio.run, cancellable, backend=backend)))
+        except BaseException as error:
+            outcome.append((False, error))
+
+    thread = threading.Thread(target=work, name="kayrx run")
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C while we wait: cancel the run, and leave nothing behind
+        for cancel in stop:
+            cancel()
+        thread.join()
+        raise
+    fine, value = outcome[0]
+    if fine:
+        return value
+    if isinstance(value, RuntimeError) and "different" in str(value) and "loop" in str(value):
+        raise RunError("an object of this graph belongs to the loop that is running here; "
+                       "write `await graph` instead of graph.run()") from value
+    raise value
+
+
+def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:
+    """``graph.run`` without options, made once: what an app pays per request is only the call."""
+    made = program(graph)
+    segment = made.plan.segments[0]
+    node: Any = segment.head.node if segment.head else None
+    quick = made.plan.linear and made.bare and len(segment.runs) == 1 and not made.closed_from_start \
+        and segment.head is not None and not segment.head.guards \
+        and isinstance(getattr(node, "what", None), (list, tuple, range))
+    if not quick:
+        return lambda: run(graph)
+    pump, items = made.pump.function, node.what
+
+    def run_quickly() -> Any:
+        source = iter(items)
+        try:
+            return pump(source, None)
+        except BaseException as error:
+            blame(made, error, source, len(items))
+            raise
+
+    return run_quickly
+
+
+def blame(made: Program, error: BaseException, source: Any, total: int) -> None:
+    """Note the failure of a quick run, which had no context to note it in."""
+    context = Context(made, World(), SyncBackend(World()))
+    context.positions[0] = lambda: total - source.__length_hint__() - 1
+    context.fail(error, made.plan.segments[0])
+
+
+def collect(graph: Graph[Any, Any], **options: Any) -> list[Any]:
+    """The list of what comes out."""
+    listed = graph._faces.get("listed")
+    if listed is None:
+        listed = graph._faces["listed"] = graph >> to_list()
+    return listed.run(**options)  # type: ignore[no-any-return]
+
+
+# -- on the current loop -------------------------------------------------------------------------
+
+
+async def awaited(graph: Graph[Any, Any]) -> Any:
+    """``await graph``: a fresh run on the current loop."""
+    made = program(graph)
+    must_be_fed(made.plan, graph, "await")
+    return await Network(made, World()).execute()
+
+
+def start(graph: Graph[Any, Any], **options: Any) -> Run:
+    """A handle; nothing happens before ``async with``."""
+    chosen, rest = taken_apart(options, "host")
+    made = program(graph, chosen)
+    must_be_fed(made.plan, graph, "start")
+    return Run(made, rest.get("world") or World(), rest.get("host"))
+
+
+def stream(graph: Graph[Any, Any], **options: Any) -> Stream:
+    """Async iteration over what comes out, as an async context manager."""
+    chosen, rest = taken_apart(options)
+    must_have_output(graph, "stream")
+    made = program(graph, chosen, streamed=True)
+    must_be_fed(made.plan, graph, "stream")
+    return Stream(made, rest.get("world") or World())
+
+
+def must_have_output(graph: Graph[Any, Any], verb: str) -> None:
+    if program(graph).plan.sinks or len(program(graph).plan.open_outputs) != 1:
+        raise GraphError(f"cannot {verb}: {graph.nodes[-1].where} leaves no single output to read")
+
+
+class Stream:
+    """``async with graph.stream() as items``: the run goes on beside the reader, ``16`` items ahead at most.
+
+    Leaving the block cancels the run and waits until nothing of it is left.
+    """
+
+    def __init__(self, made: Program, world: World) -> None:
+        self._run = Run(made, world)
+
+    async def __aenter__(self) -> AsyncIterator[Any]:
+        await self._run.__aenter__()
+        return self._items()
+
+    async def _items(self) -> AsyncIterator[Any]:
+        run = self._run._running.run
+        gate = run.gates[-1]
+        while not await gate.wait():
+            for item in gate.drain(run.program.options.chunk):
+                yield item
+        await self._run.wait()
+
+    async def __aexit__(self, *_: Any) -> bool:
+        if not self._run.done:
+            await self._run._cancelled()
+        self._run._error = None  # the reader has seen it, or has left before it came
+        await self._run.__aexit__(None, None, None)
+        return False
+
+
+def iterate(graph: Graph[Any, Any]) -> AsyncIterator[Any]:
+    """``async for item in graph``, in the task of the reader alone (ruling 13)."""
+    must_have_output(graph, "iterate")
+    made = program(graph)
+    must_be_fed(made.plan, graph, "iterate")
+    return iterated(made)
+
+
+async def iterated(made: Program) -> AsyncIterator[Any]:
+    plan = made.plan
+    if plan.linear and plan.segments[0].fed == "iter":
+        run = Context(made, World(), current(World()))
+        items: Any = ()
+        try:
+            items, source = opened(made, run)
+            for number, item in enumerate(made.gen.function(source, run), 1):
+                yield item
+                if not number % 32 and run.due():
+                    await run.rest()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            run.fail(error, plan.segments[0])
+            raise
+        finally:
+            close(items)
+        return
+    segment = plan.segments[0]
+    if len(plan.segments) > 1 or segment.fed not in ("iter", "aiter", "push") or len(made.mains[0]) > 1 \
+            or made.mains[0][0].function.__code__.co_varnames[:2] == ("run", "outs"):
+        raise RunError("this graph needs a task beside yours; write `async with graph.stream() as items`")
+    network = Network(made, World())
+    source, closing = network.source_of(segment)
+    main, _ = made.agen.function(network.run, source, network.fans[0], None)
+    items = main()
+    try:
+        async for item in items:
+            yield item
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        if not network.run.ours(error):
+            network.run.fail(error, segment)
+        raise
+    finally:
+        await items.aclose()
+        await network.closed(closing)
+
+
+# -- one item ------------------------------------------------------------------------------------
+
+
+def caller(graph: Graph[Any, Any]) -> Callable[[Any], list[Any]]:
+    """``graph(item)``: the compiled call of an open graph that never waits (ruling 23)."""
+    made = program(graph)
+    must_be_open(made.plan, graph, "graph(item)")
+    if made.plan.loop:
+        raise GraphError(f"graph(item) cannot wait, and {graph.nodes[-1].where} or a node before it does; "
+                         "write `await (kx.source([item]) >> graph >> kx.to_list())`")
+    if not made.plan.linear:
+        from_list = graph
+        return lambda item: collect([item] >> from_list)
+    code = made.call
+    call = code.function
+    if made.bare:
+        def called(item: Any) -> list[Any]:
+            try:
+                return call(item)  # type: ignore[no-any-return]
+            except Exception as error:
+                Context(made, World(), SyncBackend(World())).fail(error, made.plan.segments[0], None, 0)
+                raise
+        return called
+
+    def called_in_context(item: Any) -> list[Any]:
+        run = Context(made, World(), SyncBackend(World()))
+        try:
+            return call(item, run)  # type: ignore[no-any-return]
+        except Exception as error:
+            run.fail(error, made.plan.segments[0], None, 0)
+            raise
+    return called_in_context

@@ -1,0 +1,182 @@
+"""A gate: the bounded hand-off between two segments.  Only gates wait.
+
+An item frees its slot when the reader has finished it, not when it has taken it, so ``size`` bounds
+what is between the two segments and in the reader's hand together.  The gates that may drop count
+what waits, for what is in the reader's hand can no longer be dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from kayrx.errors import GateOverflow
+from kayrx.nodes.flow import Conflate, Overflow
+
+if TYPE_CHECKING:
+    from kayrx.runtime.context import Context
+
+
+class Gate:
+    """One writer, one reader, ``size`` items.  Generated code works on ``items`` itself."""
+
+    __slots__ = ("cancelled", "closed", "current", "dropped", "items", "name", "outside", "overflow",
+                 "owner", "reader", "run", "size", "taken", "writer")
+
+    def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
+                 *, outside: bool = False) -> None:
+        self.run, self.size, self.overflow, self.name = run, size, overflow, name
+        self.items: deque[Any] = deque()
+        self.reader: Any = None
+        self.writer: Any = None
+        self.closed = self.cancelled = False
+        self.dropped = 0
+        self.outside = outside  # the reader is not a task of the run, so waiting for it is no deadlock
+        self.owner: Fan | None = None
+        self.taken = 0
+        self.current: Any = None
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def drain(self, most: int) -> Iterator[Any]:
+        """Up to ``most`` of the items that are here now, without waiting."""
+        self.current = self._finish_then_pop(most) if self.overflow == "block" else self._pop_then_finish(most)
+        return self.current
+
+    def _finish_then_pop(self, most: int) -> Iterator[Any]:
+        items, pop, done = self.items, self.items.popleft, 0
+        while items:
+            yield items[0]
+            pop()
+            if self.writer is not None:
+                self._release()
+            done += 1
+            if done == most:
+                break
+        self.taken += done
+
+    def _pop_then_finish(self, most: int) -> Iterator[Any]:
+        items, done = self.items, 0
+        while items and done < most:
+            yield items.popleft()
+            done += 1
+        self.taken += done
+
+    async def wait(self) -> bool:
+        """Wait for an item; True at the end."""
+        while not self.items:
+            if self.closed:
+                return True
+            self.reader = park = self.run.backend.park()
+            try:
+                await self.run.parked(park, outside=self.outside)
+            finally:
+                if self.reader is park:
+                    self.reader = None
+        return False
+
+    @property
+    def position(self) -> int:
+        """The ordinal of the item in the reader's hand, from 0; looked up only when it is asked for."""
+        frame = getattr(self.current, "gi_frame", None)
+        return self.taken + (frame.f_locals["done"] if frame is not None else 0)
+
+    def cancel(self) -> None:
+        """The reader leaves: what is here is cancelled, and a writer is told at its next item."""
+        if self.cancelled:
+            return
+        self.cancelled = True
+        self.items.clear()
+        self.items.extend(repeat(None, self.size))  # full for good: only a full gate looks further
+        if self.owner is not None:
+            self.owner.left += 1
+        if self.writer is not None:
+            self._release()
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def room(self) -> bool:
+        """Wait while full; False if the reader has left for good."""
+        while len(self.items) >= self.size:
+            if self.cancelled:
+                return False
+            self.writer = park = self.run.backend.park()
+            try:
+                await self.run.parked(park, outside=self.outside)
+            finally:
+                if self.writer is park:
+                    self.writer = None
+        return True
+
+    async def put(self, item: Any) -> bool:
+        """Give one item, waiting for room; False if the reader has left."""
+        if len(self.items) >= self.size and not await self.room():
+            return False
+        self.items.append(item)
+        if self.reader is not None:
+            self.wake()
+        return True
+
+    def offer(self, item: Any) -> None:
+        """Give one item without waiting; the overflow policy decides if there is no room."""
+        items = self.items
+        if self.cancelled:
+            return
+        if len(items) >= self.size:
+            self.dropped += overflowed(items, item, self.overflow, self.name, self.size)
+        else:
+            items.append(item)
+        if self.reader is not None:
+            self.wake()
+
+    def close(self) -> None:
+        """The writer has ended; what is here still comes out."""
+        self.closed = True
+        if self.reader is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        reader, self.reader = self.reader, None
+        self.run.wake(reader)
+
+    def _release(self) -> None:
+        writer, self.writer = self.writer, None
+        self.run.wake(writer)
+
+
+def overflowed(items: deque[Any], item: Any, overflow: Overflow, name: str, size: int) -> int:
+    """Apply the policy to an item that found ``items`` full; gives how many items were dropped."""
+    match overflow:
+        case "drop_oldest":
+            items.popleft()
+            items.append(item)
+            return 1
+        case "drop_newest":
+            return 1
+        case "latest":
+            lost = len(items)
+            items.clear()
+            items.append(item)
+            return lost
+        case Conflate(fn=fn):
+            items[-1] = fn(items[-1], item)
+            return 0
+    raise GateOverflow(f"gate {name} is full ({size} items): give it a larger size, or say what may be lost with "
+                       "kx.backpressure(size, overflow='drop_oldest' | 'drop_newest' | 'latest' | kx.conflate(fn))")
+
+
+class Fan:
+    """The gates below a segment; ``over`` once every reader has left."""
+
+    __slots__ = ("gates", "left")
+
+    def __init__(self, gates: list[Gate]) -> None:
+        self.gates, self.left = gates, 0
+        for gate in gates:
+            gate.owner = self
+
+    @property
+    def over(self) -> bool:
+        return self.left >= len(self.gates) > 0

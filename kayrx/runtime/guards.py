@@ -1,0 +1,326 @@
+"""Guards at work: the chain around a unit, from the inside out, entered only when it is needed.
+
+On the happy path the generated step calls the function in a ``try``; its failure comes here as the
+outcome of the first attempt, and the chain goes on from there.  Only ``timeout`` stands around the
+call from its beginning.  The same code serves a synchronous run, where nothing in it suspends.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial, singledispatch
+from typing import TYPE_CHECKING, Any
+
+from kayrx.errors import CallTimeout
+from kayrx.graph.node import Resource
+from kayrx.nodes import guards as data
+from kayrx.plan.plan import Step
+from kayrx.plan.units import DROPPED
+from kayrx.runtime.interrupt import Interrupt, Interrupted
+
+if TYPE_CHECKING:
+    from kayrx.runtime.context import Context
+
+Call = Callable[[], Awaitable[Any]]
+Open = Callable[[], AsyncIterator[Any]]
+
+
+class Guarded:
+    """The guards of one step in one run."""
+
+    def __init__(self, step: Step, run: Context) -> None:
+        self.step, self.run = step, run
+
+    # -- one call, one outcome -------------------------------------------------------------------
+
+    async def call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """The guarded call from its beginning."""
+        return await self._chain(fn, args, None)
+
+    async def recover(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
+        """Go on after the first attempt has raised ``error``."""
+        return await self._chain(fn, args, error)
+
+    def recover_now(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
+        """`recover` in a synchronous run."""
+        return now(self._chain(fn, args, error))
+
+    async def _chain(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception | None) -> Any:
+        self.run.attempt = 1
+
+        async def attempt() -> Any:
+            nonlocal error
+            if error is not None:
+                first, error = error, None
+                raise first
+            value = fn(*args)
+            return await value if inspect.isawaitable(value) else value
+
+        call: Call = attempt
+        for guard in self.step.guards:
+            call = partial(around, guard, call, args[-1], self)
+        value = await call()
+        self.run.attempt = 0
+        return value
+
+    # -- many outputs ----------------------------------------------------------------------------
+
+    async def each(self, many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
+        """The outputs of a unit that gives many, inside its guards."""
+        open_: Open = partial(outputs, many, x)
+        for guard in self.step.guards:
+            open_ = partial(around_all, guard, open_, x, self)
+        items = open_()
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]
+
+    def each_now(self, many: Callable[[Any], Any], x: Any) -> Iterator[Any]:
+        """`each` in a synchronous run."""
+        items = self.each(many, x)
+        try:
+            while True:
+                try:
+                    yield now(items.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            now(items.aclose())  # type: ignore[attr-defined]
+
+    # -- what guards have in common --------------------------------------------------------------
+
+    def tell(self, what: str, error: Exception, **facts: Any) -> None:
+        self.run.tell(what, node=self.step.label, error=error, **facts)
+
+    async def wait_before(self, retry: data.Retry, attempt: int) -> None:
+        wait = retry.backoff.wait(attempt)
+        if retry.jitter == "full":
+            wait *= self.run.world.random.random()
+        elif retry.jitter == "equal":
+            wait *= (1 + self.run.world.random.random()) / 2
+        if wait > 0:
+            await self.run.backend.sleep(wait)
+
+    async def letter(self, guard: data.DeadLetter, x: Any, error: Exception) -> None:
+        store = guard.store.factory() if isinstance(guard.store, Resource) else guard.store
+        found = next((n for n in getattr(error, "__notes__", ()) if n.startswith("kayrx:")), None)
+        letter = data.Letter(
+            id=f"{self.run.id}/{self.step.label}/{self.run.next_letter()}", item=x, node=self.step.label,
+            error=error, traceback=found or "".join(traceback.format_exception(error)),
+            attempts=max(1, self.run.attempt), time=self.run.world.wall())
+        done = store.append(letter)
+        if inspect.isawaitable(done):
+            await done
+
+
+def now(awaitable: Awaitable[Any]) -> Any:
+    """The value of an awaitable of ours that never suspends."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a guard waited in a synchronous run")
+
+
+async def outputs(many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
+    items = many(x)
+    if inspect.isawaitable(items):
+        items = await items
+    try:
+        if hasattr(items, "__aiter__"):
+            async for item in items:
+                yield item
+        else:
+            for item in items:
+                yield item
+    finally:
+        if hasattr(items, "aclose"):
+            await items.aclose()
+        elif hasattr(items, "close"):
+            items.close()
+
+
+async def timed(guarded: Guarded, awaitable: Awaitable[Any], seconds: float | None, which: str) -> Any:
+    """``awaitable``, for at most ``seconds``; raises CallTimeout."""
+    if seconds is None:
+        return await awaitable
+    interrupt = Interrupt()
+    try:
+        return await interrupt.over(awaitable, guarded.run.backend, seconds)
+    except Interrupted:
+        raise CallTimeout(f"{guarded.step.where} took longer than {seconds:g} s ({which})", which) from None
+
+
+# -- one call ------------------------------------------------------------------------------------
+
+
+@singledispatch
+async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded) -> Any:
+    """``call`` inside one guard; ``x`` is the input of the unit."""
+    raise NotImplementedError(type(guard).__name__)
+
+
+@around.register(data.Timeout)
+async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
+    bounds = [(s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
+                                  (guard.idle, "idle")) if s is not None]
+    seconds, which = min(bounds)
+    return await timed(guarded, call(), seconds, which)
+
+
+@around.register(data.Retry)
+async def _(guard: data.Retry, call: Call, x: Any, guarded: Guarded) -> Any:
+    attempt = 1
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            guarded.run.attempt = attempt
+            if attempt >= guard.attempts or not data.matches(guard.on, error):
+                raise
+            guarded.tell("retried", error, attempt=attempt)
+        await guarded.wait_before(guard, attempt)
+        attempt += 1
+
+
+@around.register(data.Fallback)
+async def _(guard: data.Fallback, call: Call, x: Any, guarded: Guarded) -> Any:
+    try:
+        return await call()
+    except Exception as error:
+        if not data.matches(guard.on, error):
+            raise
+        last = error
+    for alternative in guard.alternatives:
+        try:
+            value = alternative(x)
+            value = await value if inspect.isawaitable(value) else value
+        except Exception as error:
+            last = error
+            continue
+        guarded.tell("fallback", last)
+        return value
+    raise last
+
+
+@around.register(data.SkipErrors)
+async def _(guard: data.SkipErrors, call: Call, x: Any, guarded: Guarded) -> Any:
+    try:
+        return await call()
+    except Exception as error:
+        if not data.matches(guard.on, error):
+            raise
+        guarded.tell("skipped", error, item=x)
+        return DROPPED
+
+
+@around.register(data.DeadLetter)
+async def _(guard: data.DeadLetter, call: Call, x: Any, guarded: Guarded) -> Any:
+    try:
+        return await call()
+    except Exception as error:
+        if not data.matches(guard.on, error):
+            raise
+        await guarded.letter(guard, x, error)
+        guarded.tell("dead_letter", error, item=x)
+        return DROPPED
+
+
+# -- many outputs --------------------------------------------------------------------------------
+
+
+@singledispatch
+def around_all(guard: data.Guard, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
+    """The outputs of ``open_()`` inside one guard."""
+    raise NotImplementedError(type(guard).__name__)
+
+
+@around_all.register(data.Timeout)
+async def _(guard: data.Timeout, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
+    total = guard.total if guarded.step.node.role == "source" else guard.total or guard.seconds
+    source = guarded.step.node.role == "source"
+    first = guard.first or (guard.seconds if source else None)
+    idle = guard.idle or (guard.seconds if source else None)
+    began = guarded.run.backend.now()
+    items, sent = open_(), False
+    try:
+        while True:
+            bounds = [(s, w) for s, w in (
+                (None if total is None else total - (guarded.run.backend.now() - began), "total"),
+                (idle if sent else first, "idle" if sent else "first")) if s is not None]
+            seconds, which = min(bounds, default=(None, "total"))
+            try:
+                item = await timed(guarded, items.__anext__(), seconds, which)
+            except StopAsyncIteration:
+                return
+            yield item
+            sent = True
+    finally:
+        await items.aclose()  # type: ignore[attr-defined]
+
+
+@around_all.register(data.Retry)
+async def _(guard: data.Retry, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
+    attempt = 1
+    while True:
+        items, sent = open_(), False
+        try:
+            async for item in items:
+                sent = True
+                yield item
+            return
+        except Exception as error:
+            guarded.run.attempt = attempt
+            resumable = not sent or guarded.step.node.role == "source"
+            if attempt >= guard.attempts or not resumable or not data.matches(guard.on, error):
+                raise
+            guarded.tell("retried", error, attempt=attempt)
+            attempt = 1 if sent else attempt
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]
+        await guarded.wait_before(guard, attempt)
+        attempt += 1
+
+
+@around_all.register(data.Fallback)
+async def _(guard: data.Fallback, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
+    last: Exception | None = None
+    for attempt in (lambda _: open_(), *guard.alternatives):
+        items, sent = outputs(attempt, x), False
+        try:
+            async for item in items:
+                sent = True
+                yield item
+            return
+        except Exception as error:
+            if sent or not data.matches(guard.on, error):
+                raise
+            last = error
+            guarded.tell("fallback", error)
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]
+    if last is not None:
+        raise last
+
+
+@around_all.register(data.SkipErrors)
+@around_all.register(data.DeadLetter)
+async def _(guard: data.SkipErrors | data.DeadLetter, open_: Open, x: Any,
+            guarded: Guarded) -> AsyncIterator[Any]:
+    items = open_()
+    try:
+        async for item in items:
+            yield item
+    except Exception as error:
+        if not data.matches(guard.on, error):
+            raise
+        if isinstance(guard, data.DeadLetter):
+            await guarded.letter(guard, x, error)
+        guarded.tell("dead_letter" if isinstance(guard, data.DeadLetter) else "skipped", error, item=x)
+    finally:
+        await items.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,127 @@
+"""A program: a plan with its code, made once per graph and options, and kept with the graph.
+
+Starting a run of a program opens sources and gates; nothing is compiled then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from kayrx.errors import CompileError, GraphError
+from kayrx.graph.graph import Graph
+from kayrx.plan import segments, shapes
+from kayrx.plan.cut import compile as plan_of
+from kayrx.plan.cut import takes_nothing
+from kayrx.plan.plan import Options, Plan, Step
+from kayrx.plan.shapes import Code
+from kayrx.plan.traits import is_pool, step_waits
+
+
+class Program:
+    """The code of a plan; each shape is linked when it is first asked for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.options = plan.options
+        self._units: dict[int, Any] = {}
+
+    # -- linear plans ----------------------------------------------------------------------------
+
+    @cached_property
+    def before(self) -> tuple[Code, ...]:
+        """The runs before the last one, as generators that the next pulls."""
+        return tuple(shapes.pump(run, self.options, yields=True) for run in self.plan.segments[0].runs[:-1])
+
+    @cached_property
+    def pump(self) -> Code:
+        return shapes.pump(self.plan.segments[0].runs[-1], self.options)
+
+    @cached_property
+    def gen(self) -> Code:
+        return shapes.pump(self.plan.segments[0].runs[-1], self.options, yields=True)
+
+    @cached_property
+    def push(self) -> Code:
+        return shapes.push(self.plan.segments[0].steps, self.options)
+
+    @cached_property
+    def call(self) -> Code:
+        return shapes.call(self.plan.segments[0].steps, self.options)
+
+    @cached_property
+    def bare(self) -> bool:
+        """True if no step asks anything of the run, so that a run needs no context."""
+        return not any(s.guards or s.inner or s.node.word == "rx" for s in self.plan.steps())
+
+    # -- networks --------------------------------------------------------------------------------
+
+    @cached_property
+    def mains(self) -> tuple[tuple[Code, ...], ...]:
+        """For each segment its code; a crew has that of the steps before its pool first."""
+        return tuple(self._main(i) for i in range(len(self.plan.segments)))
+
+    def _main(self, index: int) -> tuple[Code, ...]:
+        seg = self.plan.segments[index]
+        pool = next((i for i, s in enumerate(seg.steps) if is_pool(s)), None)
+        if pool is None and seg.fed != "stage":
+            return (segments.segment(seg, self.plan.gates, self.options),)
+        emit = segments.emitting(seg, self.plan.gates, self.options)
+        if pool:
+            return (shapes.pump(seg.steps[:pool], self.options, yields=True), emit)
+        return (emit,)
+
+    @cached_property
+    def agen(self) -> Code:
+        """The one segment of a plan that waits, as an async generator."""
+        return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
+
+    @property
+    def closed_from_start(self) -> bool:
+        return takes_nothing(self.plan.segments[0])
+
+    def unit(self, step: Step) -> Callable[[Any, Any], Any]:
+        """The steps inside a guarded unit: ``(item, run)`` to an iterator, async if any of them waits."""
+        made = self._units.get(id(step))
+        if made is None:
+            waits = any(step_waits(s) for s in step.inner)
+            shape = segments.unit if waits else shapes.unit
+            made = self._units[id(step)] = shape(step.inner, self.options)
+        return made.function  # type: ignore[no-any-return]
+
+    def codes(self) -> list[Code]:
+        """All code linked so far, to find whose line an error came from."""
+        made = self.__dict__
+        found = [made[n] for n in ("pump", "gen", "push", "call", "agen") if n in made]
+        return found + list(made.get("before", ())) + [c for cs in made.get("mains", ()) for c in cs] \
+            + list(self._units.values())
+
+
+def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False) -> Program:
+    """The program of a graph, kept with it."""
+    key = f"program {options} {streamed}"
+    found = graph._faces.get(key)
+    if found is None:
+        found = graph._faces[key] = Program(plan_of(graph.nodes, options, streamed=streamed))
+    return found  # type: ignore[no-any-return]
+
+
+def must_be_fed(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
+    """Raise GraphError if the graph has no source."""
+    if plan.open_input:
+        raise GraphError(f"cannot {verb} an open graph: {graph.nodes[0].where} waits for items; "
+                         "write kx.source(items) >> graph, or graph(item) for one")
+
+
+def must_be_open(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
+    """Raise GraphError unless the graph is open at both ends."""
+    if not plan.open_input:
+        raise GraphError(f"{verb} needs a graph that is open at its input; {graph.nodes[0].where} brings items")
+    if plan.sinks:
+        raise GraphError(f"{verb} needs a graph that is open at its output; {graph.nodes[-1].where} is a sink")
+
+
+def waits_error(plan: Plan) -> CompileError:
+    step = next((s for s in plan.steps() if step_waits(s)), plan.steps()[0])
+    return CompileError(f"{step.where} waits")

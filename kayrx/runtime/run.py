@@ -1,0 +1,214 @@
+"""`Run`: the handle of a started graph."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import anyio
+
+from kayrx.errors import RunError
+from kayrx.runtime.engine import Network
+from kayrx.runtime.program import Program
+from kayrx.runtime.world import World
+
+
+class GateMetrics(NamedTuple):
+    """One gate: items that wait, its bound, items that have passed, items its policy has dropped."""
+
+    name: str
+    depth: int
+    size: int
+    passed: int
+    dropped: int
+
+
+class SegmentMetrics(NamedTuple):
+    """One segment: its steps, and how many items it has taken from its source or gate."""
+
+    name: str
+    taken: int
+
+
+class Metrics(NamedTuple):
+    """What `Run.metrics` gives: counts at this moment."""
+
+    state: str
+    seconds: float
+    segments: tuple[SegmentMetrics, ...]
+    gates: tuple[GateMetrics, ...]
+
+
+class Run:
+    """A run of a graph, to use with ``async with``; made by ``graph.start()``.
+
+    Nothing happens before ``async with``.  Leaving it normally waits for the end and raises the run's
+    error; an exception in the body cancels the run, waits, and wins (ruling 14).
+    """
+
+    def __init__(self, program: Program, world: World, host: Any = None) -> None:
+        self._program, self._world, self._host = program, world, host
+        self._network: Network | None = None
+        self._group: Any = None
+        self._ended: anyio.Event | None = None
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._began = self._over = 0.0
+        self._detached = False
+
+    async def __aenter__(self) -> Run:
+        if self._network is not None:
+            raise RunError("this run has been started; graph.start() gives a fresh one")
+        self._network = Network(self._program, self._world)
+        self._ended = anyio.Event()
+        self._began = self._network.run.backend.now()
+        if self._host is None:
+            self._group = anyio.create_task_group()
+            await self._group.__aenter__()
+            self._group.start_soon(self._work)
+        else:
+            self._host.start_soon(self._work)
+        return self
+
+    async def _work(self) -> None:
+        network, ended = self._network, self._ended
+        assert network is not None and ended is not None
+        try:
+            with anyio.CancelScope() as self._scope:
+                try:
+                    self._result = await network.execute()
+                except BaseException as error:
+                    if network.run.failure is not error:
+                        raise
+                    self._error = error
+        finally:
+            self._over = network.run.backend.now()
+            ended.set()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if self._detached:
+            return False
+        if error is not None:
+            await self._cancelled()
+        if self._group is not None:
+            await self._group.__aexit__(None, None, None)
+        elif self._ended is not None:
+            await self._ended.wait()
+        if error is None and self._error is not None:
+            raise self._error
+        return False
+
+    async def _cancelled(self) -> None:
+        assert self._network is not None and self._ended is not None
+        self._network.run.cancelled = True
+        self._scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._ended.wait()
+
+    @property
+    def _running(self) -> Network:
+        if self._network is None:
+            raise RunError("the run has not begun: write `async with graph.start() as run`")
+        return self._network
+
+    # -- steering --------------------------------------------------------------------------------
+
+    async def stop(self, deadline: float | None = None) -> None:
+        """Complete the sources and wait for the end: buffers flush, items under way finish.
+
+        After ``deadline`` seconds what is still under way is cancelled.  Idempotent.
+        """
+        run = self._running.run
+        run.stopping = True
+        for control in run.controls:
+            control(True)
+        for source in run.stoppables:
+            source.interrupt.fire()
+        self._let_go()
+        assert self._ended is not None
+        with anyio.move_on_after(float("inf") if deadline is None else deadline):
+            await self._ended.wait()
+            return
+        await self._cancelled()
+
+    async def cancel(self) -> None:
+        """Cancel the run and wait until nothing of it is left.  Idempotent; raises nothing."""
+        self._running
+        await self._cancelled()
+
+    def pause(self) -> None:
+        """Read no further item from any source until `resume`; items under way go on."""
+        run = self._running.run
+        run.paused = True
+        for control in run.controls:
+            control(True)
+
+    def resume(self) -> None:
+        """Go on reading."""
+        run = self._running.run
+        run.paused = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        run = self._running.run
+        holders, run.holders = run.holders, []
+        for park in holders:
+            run.backend.wake(park)
+
+    def detach(self) -> None:
+        """Let the run go on after ``async with``; it ends with its host.
+
+        Raises RunError unless it was started with ``start(host=task_group)``.
+        """
+        if self._host is None:
+            raise RunError("detach() needs a task group that outlives this block: graph.start(host=task_group)")
+        self._detached = True
+
+    # -- seeing ----------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """True once the run has ended, in whatever way."""
+        return self._ended is not None and self._ended.is_set()
+
+    @property
+    def result(self) -> Any:
+        """The sink's result; RunError while the run goes on, and the run's error if it failed."""
+        if not self.done:
+            raise RunError("the run has not ended; leave `async with`, or await run.wait()")
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    async def wait(self) -> Any:
+        """Wait for the end and give the sink's result; raises the run's error."""
+        self._running
+        assert self._ended is not None
+        await self._ended.wait()
+        return self.result
+
+    @property
+    def state(self) -> str:
+        """created, running, paused, stopping, done, failed or cancelled."""
+        if self._network is None:
+            return "created"
+        run = self._network.run
+        if self.done:
+            return "failed" if self._error else "cancelled" if run.cancelled else "done"
+        return "stopping" if run.stopping else "paused" if run.paused else "running"
+
+    def metrics(self) -> Metrics:
+        """Counts at this moment: items taken by each segment; depth, bound and drops of each gate."""
+        network = self._running
+        run, plan = network.run, network.plan
+        end = self._over if self.done else run.backend.now()
+        segments = tuple(
+            SegmentMetrics(" > ".join(s.label for s in ((seg.head,) if seg.head else ()) + seg.steps),
+                           run.positions[seg.index]() + 1 if seg.index in run.positions else 0)
+            for seg in plan.segments)
+        gates = tuple(GateMetrics(g.name, 0 if g.cancelled else len(g.items), g.size, g.taken, g.dropped)
+                      for g, p in zip(run.gates, plan.gates, strict=True) if not p.pulled)
+        return Metrics(self.state, end - self._began, segments, gates)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What has happened to items, in order: a dict each, with ``event`` and its facts."""
+        return list(self._running.run.log)

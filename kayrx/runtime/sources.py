@@ -1,0 +1,193 @@
+"""Opening sources: each kind of source node as an iterator, or on a loop as an async iterator.
+
+A row gives a fresh iterator for one run.  Reading never runs ahead of demand; closing is done by
+whoever opened it, in the same task.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import singledispatch
+from itertools import compress, count, islice
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+from kayrx.errors import RunError
+from kayrx.graph.node import Node
+from kayrx.nodes import ends, feed
+from kayrx.nodes.place import threads
+from kayrx.runtime.backend import Backend
+from kayrx.runtime.interrupt import Interrupt, Interrupted
+
+if TYPE_CHECKING:
+    from kayrx.runtime.context import Context
+
+HINTED = tuple(type(iter(x)) for x in ([], (), range(0)))
+
+
+def counted(items: Iterator[Any]) -> tuple[Iterator[Any], Callable[[], int]]:
+    """The iterator, and a function that tells the ordinal of the item it gave last.
+
+    A list or range iterator knows how much it has left; any other is counted in C, beside its items.
+
+    >>> items, position = counted(iter("abc"))
+    >>> next(items), next(items), position()
+    ('a', 'b', 1)
+    """
+    if isinstance(items, HINTED):
+        total = length_hint(items)
+        return items, lambda: total - length_hint(items) - 1
+    ticks = count(1)
+    return compress(items, ticks), lambda: next(ticks) - 2
+
+
+@singledispatch
+def iterate(node: Node, run: Context) -> Iterator[Any]:
+    """A synchronous source as an iterator."""
+    raise RunError(f"{node.where} needs an event loop")
+
+
+@singledispatch
+def aiterate(node: Node, run: Context) -> AsyncIterator[Any]:
+    """A source that waits as an async iterator."""
+    raise RunError(f"{node.where} has no row in kayrx/runtime/sources.py")
+
+
+@iterate.register(ends.Source)
+def _(node: ends.Source, run: Context) -> Iterator[Any]:
+    if isinstance(node.what, Iterator):
+        once(node)
+    what = node.what if node.kind == "iterable" else opened(node, run)
+    try:
+        return iter(what)
+    except TypeError:
+        raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable") from None
+
+
+def once(node: ends.Source) -> None:
+    """Refuse to read a one-shot iterator twice (ruling 21)."""
+    if node.used:
+        raise RunError(f"{node.where}: a {type(node.what).__name__} can be read once, and a run has read it; "
+                       "give a list, or a callable that opens it anew")
+    node.used.append(True)
+
+
+def opened(node: ends.Source, run: Context) -> Any:
+    return node.what(run.cursors.get(node)) if node.cursor is not None else node.what()
+
+
+@iterate.register(ends.Lines)
+def _(node: ends.Lines, run: Context) -> Iterator[str]:
+    with open(node.path, encoding="utf-8") as file:
+        for line in file:
+            yield line.rstrip("\r\n")
+
+
+@iterate.register(feed.Fed)
+def _(node: feed.Fed, run: Context) -> Iterator[Any]:
+    return node.queue.read_blocking(node.where)  # type: ignore[no-any-return]
+
+
+@aiterate.register(ends.Source)
+async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
+    if node.kind in ("observable", "publisher"):
+        async for item in run.pushed(node):
+            yield item
+        return
+    if node.on is not None:
+        async for item in in_thread(lambda: iter(node.what if node.kind == "iterable" else opened(node, run)),
+                                    node.on, 1):
+            yield item
+        return
+    if isinstance(node.what, (Iterator, AsyncIterator)):
+        once(node)
+    what = node.what if node.kind in ("async", "iterable") else opened(node, run)
+    if inspect.isawaitable(what):
+        what = await what
+    if hasattr(what, "__aiter__"):
+        items = what.__aiter__()
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if hasattr(items, "aclose"):
+                await items.aclose()
+    else:
+        for item in what:
+            yield item
+
+
+async def in_thread(open_: Callable[[], Iterator[Any]], place: Any, most: int) -> AsyncIterator[Any]:
+    """Read an iterator in a worker thread, ``most`` items at a time."""
+    items: Iterator[Any] | None = None
+
+    def read(_: object) -> list[Any]:
+        nonlocal items
+        if items is None:
+            items = open_()
+        return list(islice(items, most))
+
+    async with place.start(read) as call:
+        try:
+            while chunk := (await call((None,)))[0]:
+                for item in chunk:
+                    yield item
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+
+@aiterate.register(ends.Lines)
+def _(node: ends.Lines, run: Context) -> AsyncIterator[str]:
+    return in_thread(lambda: iterate(node, run), threads(1), node.chunk)
+
+
+@aiterate.register(feed.Fed)
+async def _(node: feed.Fed, run: Context) -> AsyncIterator[Any]:
+    async for item in node.queue.read(run, node.where):
+        yield item
+
+
+@aiterate.register(ends.Interval)
+async def _(node: ends.Interval, run: Context) -> AsyncIterator[int]:
+    start = run.backend.now()
+    for number in count():
+        await run.backend.sleep(max(0.0, start + (number + 1) * node.seconds - run.backend.now()))
+        yield number
+
+
+@aiterate.register(ends.Timer)
+async def _(node: ends.Timer, run: Context) -> AsyncIterator[int]:
+    await run.backend.sleep(node.seconds)
+    yield 0
+
+
+class Stoppable:
+    """An async source that `Run.stop` can complete while it waits for its next item."""
+
+    __slots__ = ("backend", "given", "interrupt", "items")
+
+    def __init__(self, items: AsyncIterator[Any], backend: Backend) -> None:
+        self.items, self.backend = items, backend
+        self.interrupt = Interrupt()
+        self.given = -1
+
+    def __aiter__(self) -> Stoppable:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self.interrupt.fired:
+            raise StopAsyncIteration
+        try:
+            item = await self.interrupt.over(self.items.__anext__(), self.backend)
+        except Interrupted:
+            raise StopAsyncIteration from None
+        self.given += 1
+        return item
+
+    async def aclose(self) -> None:
+        close = getattr(self.items, "aclose", None)
+        if close is not None:
+            await close()
