@@ -43,6 +43,7 @@ class Graph(Generic[In, Out]):
 
     nodes: tuple[Node, ...]
     _faces: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _call: Callable[[Any], list[Any]] = field(init=False, repr=False, compare=False)
 
     __array_ufunc__ = None  # numpy must not take `array >> graph` for its own
 
@@ -90,12 +91,11 @@ class Graph(Generic[In, Out]):
         Raises GraphError if an end is closed or a node waits; the message has the ``await`` spelling.
         """
         try:
-            return self._faces["call"](item)  # type: ignore[no-any-return]
-        except KeyError as missing:
-            if missing.args != ("call",):
-                raise
-        call = self._faces["call"] = floor("engine").caller(self)
-        return call(item)  # type: ignore[no-any-return]
+            call = self._call
+        except AttributeError:
+            call = floor("engine").caller(self)
+            object.__setattr__(self, "_call", call)
+        return call(item)
 
     def run(self, **options: Any) -> Any:
         """Run to the end and give the sink's result; None without a sink, a tuple for several.

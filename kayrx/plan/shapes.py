@@ -44,6 +44,15 @@ class Code:
         number = self.owners[line - 1] if 0 < line <= len(self.owners) else -1
         return self.steps[number] if 0 <= number < len(self.steps) else None
 
+    def raised_below(self, error: BaseException) -> bool:
+        """True if ``error`` came from whoever was given the item: the line of the tail was running."""
+        trace, below = error.__traceback__, False
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self.file and 0 < trace.tb_lineno <= len(self.owners):
+                below = self.owners[trace.tb_lineno - 1] == len(self.steps)
+            trace = trace.tb_next
+        return below
+
 
 def flow(e: Emitter, steps: Steps, start: int, x: str | None) -> None:
     """Write the way of one item, from ``steps[start]`` to the tail."""
@@ -110,10 +119,10 @@ def pump(steps: Steps, options: Options, *, yields: bool = False) -> Code:
     return link(e, steps, "items, run")
 
 
-def call(steps: Steps, options: Options) -> Code:
-    """``call(x) -> list`` of what one item gives, completion included."""
+def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> Code:
+    """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised."""
     e = Emitter(options, awaits=False)
-    e.depth = 2
+    e.depth = 3
     straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
     if straight:
         e.tail = lambda x: e.line(f"return [{x}]")
@@ -127,7 +136,11 @@ def call(steps: Steps, options: Options) -> Code:
         e.close_loop()
         completion(e, steps)
         e.line("return out")
-    return link(e, steps, "x, run=None")
+    e.depth = 2
+    e.indent("except Exception as error:")
+    e.line(f"{e.param('blame', blame)}(error)")
+    e.line("raise")
+    return link(e, steps, "x, run=None", extra=("try:",))
 
 
 def unit(steps: Steps, options: Options) -> Code:

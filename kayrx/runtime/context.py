@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from kayrx.errors import GateDeadlock
+from kayrx.errors import GateDeadlock, RunError
 from kayrx.graph.door import floor
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.backend import Backend
@@ -98,6 +98,7 @@ class Context:
             return
         full = [g for g in self.gates if g.writer is not None]
         if not full:
+            self.fail(RunError("every task of the run waits for another one; this is a fault of kayrx"))
             return
         names = ", ".join(f"{g.name} (size {g.size})" for g in full)
         self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join "

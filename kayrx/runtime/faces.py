@@ -255,22 +255,12 @@ def caller(graph: Graph[Any, Any]) -> Callable[[Any], list[Any]]:
     if not made.plan.linear:
         from_list = graph
         return lambda item: collect([item] >> from_list)
-    code = made.call
-    call = code.function
-    if made.bare:
-        def called(item: Any) -> list[Any]:
-            try:
-                return call(item)  # type: ignore[no-any-return]
-            except Exception as error:
-                Context(made, World(), SyncBackend(World())).fail(error, made.plan.segments[0], None, 0)
-                raise
-        return called
+    segment = made.plan.segments[0]
 
-    def called_in_context(item: Any) -> list[Any]:
-        run = Context(made, World(), SyncBackend(World()))
-        try:
-            return call(item, run)  # type: ignore[no-any-return]
-        except Exception as error:
-            run.fail(error, made.plan.segments[0], None, 0)
-            raise
-    return called_in_context
+    def blamed(error: Exception) -> None:
+        Context(made, World(), SyncBackend(World())).fail(error, segment, None, 0)
+
+    call = made.call(blamed).function
+    if made.bare:
+        return call
+    return lambda item: call(item, Context(made, World(), SyncBackend(World())))  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from kayrx.errors import CompileError, GraphError
+from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
 from kayrx.plan import segments, shapes
 from kayrx.plan.cut import compile as plan_of
@@ -26,6 +26,7 @@ class Program:
         self.plan = plan
         self.options = plan.options
         self._units: dict[int, Any] = {}
+        self._calls: list[Code] = []
 
     # -- linear plans ----------------------------------------------------------------------------
 
@@ -46,9 +47,9 @@ class Program:
     def push(self) -> Code:
         return shapes.push(self.plan.segments[0].steps, self.options)
 
-    @cached_property
-    def call(self) -> Code:
-        return shapes.call(self.plan.segments[0].steps, self.options)
+    def call(self, blame: Callable[[Exception], None]) -> Code:
+        self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame))
+        return self._calls[-1]
 
     @cached_property
     def bare(self) -> bool:
@@ -93,9 +94,9 @@ class Program:
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
-        found = [made[n] for n in ("pump", "gen", "push", "call", "agen") if n in made]
+        found = [made[n] for n in ("pump", "gen", "push", "agen") if n in made]
         return found + list(made.get("before", ())) + [c for cs in made.get("mains", ()) for c in cs] \
-            + list(self._units.values())
+            + list(self._units.values()) + self._calls
 
 
 def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False) -> Program:
@@ -120,8 +121,3 @@ def must_be_open(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
         raise GraphError(f"{verb} needs a graph that is open at its input; {graph.nodes[0].where} brings items")
     if plan.sinks:
         raise GraphError(f"{verb} needs a graph that is open at its output; {graph.nodes[-1].where} is a sink")
-
-
-def waits_error(plan: Plan) -> CompileError:
-    step = next((s for s in plan.steps() if step_waits(s)), plan.steps()[0])
-    return CompileError(f"{step.where} waits")

@@ -214,21 +214,25 @@ async def _(node: windows.Buffer, run: Context, step: Step, lanes: Sequence[Gate
 
 @stage.register(transform.Rx)
 async def _(node: transform.Rx, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
-    (lane,), hosted = lanes, Hosted(step, run)
+    (lane,), hosted, completed = lanes, Hosted(step, run), False
     try:
         while not hosted.ended:
-            await any_of(run, () if lane.closed and not lane.items else lanes, hosted.next_due)
+            if completed and hosted.next_due is None:
+                return  # the operator has been told, and nothing is left that could make it go on
+            await any_of(run, () if completed else lanes, hosted.next_due)
             if hosted.is_due:
                 hosted.run_due()
             elif lane.items:
                 hosted.give(lane.items[0])
                 pop(lane)
-            elif lane.closed:
+            elif lane.closed and not completed:
+                completed = True
                 hosted.complete()
-                if hosted.next_due is None and not hosted.ended and not hosted.out:
-                    return
             for item in hosted.taken():
                 if await emit(item):
                     return
+        for item in hosted.taken():
+            if await emit(item):
+                return
     finally:
         hosted.dispose()

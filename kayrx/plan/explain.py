@@ -1,0 +1,195 @@
+"""explain and check: the plan in words, and what a user should know before running it.
+
+This module is what ``graph.compile``, ``graph.explain`` and ``graph.check`` open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kayrx.graph.graph import Graph
+from kayrx.nodes import ends, flow, guards, time, transform, windows
+from kayrx.plan import cut
+from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
+from kayrx.plan.traits import step_waits
+
+
+def compile(graph: Graph[Any, Any], **options: Any) -> Plan:
+    """The plan of a graph; ``options`` are the fields of `kayrx.Options`."""
+    return cut.compile(graph.nodes, Options(**options))
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+
+def explain(graph: Graph[Any, Any], **options: Any) -> str:
+    """The plan as text: fused runs, cuts and why, bounds, loss, repetition, threads."""
+    plan = compile(graph, **options)
+    where = "on an event loop" if plan.loop else "no event loop"
+    how = "one function" if plan.linear else f"{counted(len(plan.segments), 'segment')}, a task each"
+    lines = [f"plan: {how}, {where}"]
+    for segment in plan.segments:
+        lines += ["", *segment_lines(plan, segment)]
+    for title, facts in (("bounds", bounds(plan)), ("loss", loss(plan)), ("repeats", repeats(plan)),
+                         ("threads", places(plan)), ("costs", costs(plan))):
+        lines += ["", f"{title}:"] + [f"  {fact}" for fact in facts] if facts else []
+    return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
+    yield f"segment {segment.index + 1}" + (f" reads {reads(plan, segment)}" if segment.lanes or segment.head else "")
+    for run in segment.runs:
+        plain = [step.label for step in run if not step.guards]
+        if len(run) > 1:
+            yield f"  fused: {' > '.join(step.label for step in run)}"
+        elif plain:
+            yield f"  step: {plain[0]}"
+        for step in run:
+            if step.guards:
+                yield f"  {step.label}: {chain(step)}"
+    if segment.head is not None and segment.head.guards:
+        yield f"  {segment.head.label}: {chain(segment.head)}"
+    for gate in plan.gates:
+        if gate.pulled and gate.target == segment.index:
+            yield f"  pulled: {gate.reason}, but the source can wait, so no queue is needed"
+    if segment.fan is not None and segment.outs:
+        yield f"  splits: {segment.fan.label} into {counted(len(segment.outs), 'branch').replace('branchs', 'branches')}"
+
+
+def reads(plan: Plan, segment: Segment) -> str:
+    head = segment.head
+    if segment.fed == "stage" and head is not None:
+        return f"{', '.join(gate_name(plan.gates[i]) for i in segment.lanes)} into {head.label}"
+    if segment.lanes:
+        gate = plan.gates[segment.lanes[0]]
+        cut_here = f"{gate_name(gate)}: {gate.reason}"
+        return f"{head.label} through {cut_here}" if head is not None else cut_here
+    kinds = {"iter": "pulled", "aiter": "awaited", "push": "pushing"}
+    return f"{head.label if head else 'its input'} ({kinds.get(segment.fed, 'open')})"
+
+
+def gate_name(gate: Gate) -> str:
+    return f"gate {gate.index + 1} ({counted(gate.size, 'item')}, {gate.overflow})"
+
+
+def chain(step: Step) -> str:
+    """The guards around a step, inside out, in words."""
+    return ", then ".join([f"{step.label} ({step.node.word})", *(guard_words(g) for g in step.guards)])
+
+
+def guard_words(guard: guards.Guard) -> str:
+    match guard:
+        case guards.Timeout():
+            given = [f"{n} {v:g} s" for n in ("seconds", "first", "idle", "total")
+                     if (v := getattr(guard, n)) is not None]
+            return f"timeout {', '.join(given).replace('seconds ', '')}"
+        case guards.Retry():
+            pause = f", waits from {guard.backoff.first:g} s" if guard.backoff.first else ""
+            return f"retry {guard.attempts} attempts{pause}"
+        case guards.Fallback():
+            return f"fallback {' | '.join(getattr(f, '__name__', '?') for f in guard.alternatives)}"
+    return guard.word
+
+
+def bounds(plan: Plan) -> list[str]:
+    """How much each part of the plan can hold."""
+    out = [f"{gate_name(g)} into {target_name(plan, g)}" for g in plan.gates if not g.pulled]
+    for step in every(plan.steps()):
+        match step.node:
+            case transform.Map() as node if node.on is not None:
+                out.append(f"{step.label}: {counted(node.on.in_flight, 'call')} under way")
+            case transform.Map() as node if node.concurrency > 1:
+                out.append(f"{step.label}: {counted(node.concurrency, 'call')} under way, results that wait included")
+            case transform.FlatMap() as node if step_waits(step) and node.concurrency > 1:
+                out.append(f"{step.label}: {node.concurrency} open iterators")
+            case windows.Buffer() as node:
+                out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
+            case windows.Sliding() as node:
+                out.append(f"{step.label}: {counted(node.count, 'item')}")
+            case time.Delay() as node:
+                out.append(f"{step.label}: {counted(node.size, 'item')}")
+            case transform.Rx() as node:
+                out.append(f"{step.label}: " + (f"bursts of {node.max_burst}" if node.max_burst else "unbounded"))
+            case ends.ToList():
+                out.append(f"{step.label}: unbounded (all items)")
+    return out
+
+
+def target_name(plan: Plan, gate: Gate) -> str:
+    if gate.target is None:
+        return "the reader"
+    segment = plan.segments[gate.target]
+    first = segment.head or next(iter(segment.steps), None)
+    return (first.label if first else f"segment {gate.target + 1}") + (f", port {gate.port}" if gate.port else "")
+
+
+def loss(plan: Plan) -> list[str]:
+    """What may be lost on overflow."""
+    means = {"drop_oldest": "drops the oldest waiting item, counted", "drop_newest": "drops the new item, counted",
+             "latest": "drops all waiting items, counted", "error": "fails the run with GateOverflow"}
+    return [f"gate {g.index + 1}, when full, {means.get(str(g.overflow), 'joins the item into the newest waiting one')}"
+            for g in plan.gates if g.overflow != "block"]
+
+
+def repeats(plan: Plan) -> list[str]:
+    """What may be done more than once."""
+    return [f"{s.label} is called up to {g.attempts} times an item" if s.node.role != "source" else
+            f"{s.label} is opened up to {g.attempts} times" + (
+                "" if getattr(s.node, "cursor", None) else ", from its beginning")
+            for s in every(plan.steps()) for g in s.guards if isinstance(g, guards.Retry)]
+
+
+def places(plan: Plan) -> list[str]:
+    """Where a thread runs."""
+    out = []
+    for step in every(plan.steps()):
+        place = getattr(step.node, "on", None)
+        if place is not None:
+            out.append(f"{step.label} on {counted(place.workers, 'worker thread')}")
+        elif isinstance(step.node, ends.Lines) and plan.loop:
+            out.append(f"{step.label} reads in a worker thread")
+    return out
+
+
+def costs(plan: Plan) -> list[str]:
+    """What has been switched on and is not free."""
+    return ["events: an id is carried with every item"] if plan.options.events else []
+
+
+# -- warnings ------------------------------------------------------------------------------------
+
+
+def warnings(graph: Graph[Any, Any], **options: Any) -> list[str]:
+    """Warnings, one a line, each with the node and its line."""
+    plan = compile(graph, **options)
+    steps = every(plan.steps())
+    out = [warning for step in steps for warning in step_warnings(plan, step)]
+    out += [f"{s.where} loses items when it is full ({s.node.overflow})" for s in cut.all_steps(graph.nodes)
+            if isinstance(s.node, flow.Backpressure) and s.node.overflow in ("drop_oldest", "drop_newest", "latest")]
+    sources = [s.node for s in plan.steps() if s.node.role == "source"]
+    for i, node in enumerate(sources):
+        if any(node is other for other in sources[:i]):
+            out.append(f"{node.where} is used more than once and is opened for each use; "
+                       "add >> kx.share() to open it once")
+    return out
+
+
+def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
+    node = step.node
+    match node:
+        case transform.Rx(max_burst=None):
+            yield f"{step.where} may release any number of items at once (unbounded); say max_burst=n"
+        case windows.Buffer(count=None):
+            yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
+        case ends.Source(kind="observable") if plan.loop:  # type: ignore[misc]
+            yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
+    for guard in step.guards:
+        if isinstance(guard, guards.Retry) and node.role == "source" and not getattr(node, "cursor", None):
+            yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
+
+

@@ -1,0 +1,104 @@
+"""lower: the Rx operator of a node that has no generated form; the one module of the plan that knows reactivex.
+
+Nodes with a form are hosted, fused, in one Observable operator (`kayrx.runtime.observable`).  Each
+row says what the operator may release at once and hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import reactivex
+from reactivex import Observable
+from reactivex import operators as ops
+
+from kayrx.errors import CompileError
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, flow, time, transform, windows
+
+Operator = Callable[[Observable[Any]], Observable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An Rx operator; ``burst`` and ``hold`` are numbers of items, None for any."""
+
+    operator: Operator
+    burst: int | None = 1
+    hold: int | None = 1
+
+
+@singledispatch
+def lower(node: Node) -> Row:
+    """The Rx meaning of a node.  Raises CompileError, naming the node, where there is none."""
+    raise CompileError(f"no Rx operator for {node.where}: add one with @lower.register, or write the node as a "
+                       "function that returns a Graph of known nodes")
+
+
+@lower.register
+def _(node: transform.Rx) -> Row:
+    return Row(node.operator, node.max_burst, None)
+
+
+@lower.register
+def _(node: time.Debounce) -> Row:
+    return Row(ops.debounce(node.seconds))
+
+
+@lower.register
+def _(node: time.ThrottleFirst) -> Row:
+    return Row(ops.throttle_first(node.seconds), hold=0)
+
+
+@lower.register
+def _(node: time.Sample) -> Row:
+    return Row(ops.sample(node.seconds))
+
+
+@lower.register
+def _(node: time.Delay) -> Row:
+    return Row(ops.delay(node.seconds), burst=None, hold=None)
+
+
+@lower.register
+def _(node: windows.Buffer) -> Row:
+    if node.count is None:
+        return Row(ops.buffer_with_time(node.seconds or 0), hold=None)
+    return Row(ops.buffer_with_time_or_count(node.seconds or 0, node.count), hold=node.count)
+
+
+@lower.register
+def _(node: flow.Backpressure) -> Row:
+    return Row(lambda source: source, burst=1, hold=0)  # an Observable cannot be made to wait
+
+
+FAN_IN: dict[type, Callable[..., Observable[Any]]] = {
+    combine.Merge: reactivex.merge, combine.Concat: reactivex.concat, combine.Zip: reactivex.zip,
+    combine.CombineLatest: reactivex.combine_latest,
+}
+
+
+def joined(node: Node, branches: list[Observable[Any]]) -> Observable[Any]:
+    """The Rx meaning of a fan-in over Observables."""
+    return FAN_IN[type(node)](*branches)
+
+
+def split(fan: Node, inner: list[Operator], fan_in: Node) -> Operator:
+    """The Rx meaning of a fan-out and the fan-in that joins its branches."""
+    def ways(shared: Observable[Any]) -> list[Observable[Any]]:
+        match fan:
+            case combine.Partition():
+                return [shared.pipe(ops.filter(fan.fn)), shared.pipe(ops.filter(lambda x: not fan.fn(x)))]
+            case combine.Branch():
+                key = fan.key or (lambda x: x)
+                return [shared.pipe(ops.filter(lambda x, k=k: key(x) == k)) for k in fan.keys]
+        return [shared] * len(inner)
+
+    def mapper(shared: Observable[Any]) -> Observable[Any]:
+        return joined(fan_in, [op(way) for op, way in zip(inner, ways(shared), strict=True)])
+
+    # concat subscribes to a later branch when the first has ended: it needs what it missed.
+    return ops.replay(mapper=mapper) if isinstance(fan_in, combine.Concat) else ops.publish(mapper)

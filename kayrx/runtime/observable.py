@@ -1,0 +1,264 @@
+"""The Rx faces: a graph as an Observable, an open graph as an Rx operator.
+
+Runs of nodes with a generated form are hosted in one operator; other nodes are the reactivex
+operator itself, with the scheduler given to ``subscribe``.  A graph with async nodes runs on the
+running loop, and its items are handed to the observer there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler
+
+from kayrx.errors import RunError
+from kayrx.graph.graph import Graph, graph_of
+from kayrx.graph.node import Node
+from kayrx.nodes.combine import Unit
+from kayrx.nodes.ends import each, source
+from kayrx.plan.cut import all_steps
+from kayrx.plan.forms import has_form
+from kayrx.plan.lower import Operator, joined, lower, split
+from kayrx.plan.traits import is_stage, step_waits
+from kayrx.runtime.backend import SyncBackend, loop_running
+from kayrx.runtime.context import Context
+from kayrx.runtime.engine import Network, close, opened
+from kayrx.runtime.faces import must_have_output, taken_apart
+from kayrx.runtime.hosting import spawn
+from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
+from kayrx.runtime.world import World
+
+
+def suspends(nodes: Sequence[Node]) -> bool:
+    """True if some node awaits user code, which an Rx operator cannot; keeping time alone is no such thing."""
+    return any(step_waits(s) and not (is_stage(s) and not s.guards) for s in all_steps(nodes))
+
+
+# -- operator ------------------------------------------------------------------------------------
+
+
+def operator(graph: Graph[Any, Any], **options: Any) -> Operator:
+    """An open graph as ``Observable -> Observable``."""
+    chosen, rest = taken_apart(options)
+    must_be_open(program(graph, chosen).plan, graph, "operator()")
+    world = rest.get("world") or World()
+    if suspends(graph.nodes):
+        return lambda upstream: bridged(source(upstream) >> graph, world)
+    parts = lowered(graph.nodes, chosen, world)
+
+    def operate(upstream: Observable[Any]) -> Observable[Any]:
+        for part in parts:
+            upstream = part(upstream)
+        return upstream
+
+    return operate
+
+
+def lowered(nodes: Sequence[Node], options: Any, world: World) -> list[Operator]:
+    """The Rx operators of a series: hosted runs, single operators, and fan-outs with their fan-in."""
+    out: list[Operator] = []
+    at = 0
+    while at < len(nodes):
+        node = nodes[at]
+        if node.role == "fan_out":
+            inner = [operator(g, **options_of(options)) for g in node.branches]
+            out.append(split(node, inner, nodes[at + 1]))
+            at += 2
+        elif hosted_here(node):
+            end = next((i for i in range(at, len(nodes)) if not hosted_here(nodes[i])), len(nodes))
+            pieces = [nodes[at:end]] if options.fuse else units_of(nodes[at:end])
+            out += [hosted(program(graph_of(tuple(piece)), options), world) for piece in pieces]
+            at = end
+        else:
+            out.append(lower(node).operator)
+            at += 1
+    return out
+
+
+def options_of(options: Any) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.__slots__}
+
+
+def hosted_here(node: Node) -> bool:
+    timed = getattr(node, "timed", False)
+    return node.role == "guard" or isinstance(node, Unit) or (
+        has_form(node) and node.word not in ("rx", "backpressure") and not timed)
+
+
+def units_of(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Each node with the guards written after it."""
+    count = 0
+
+    def number(node: Node) -> int:
+        nonlocal count
+        count += node.role != "guard"
+        return count
+
+    return [list(group) for _, group in groupby(nodes, key=number)]
+
+
+def hosted(made: Program, world: World) -> Operator:
+    """A fused run of nodes as one Rx operator."""
+    segment, code = made.plan.segments[0], made.push
+
+    def operate(upstream: Observable[Any]) -> Observable[Any]:
+        def subscribe(observer: abc.ObserverBase[Any],
+                      scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            run = Context(made, world, SyncBackend(world))
+            subscription = SingleAssignmentDisposable()
+
+            def complete(_: object) -> None:
+                observer.on_completed()
+                subscription.dispose()
+
+            def failing(step: Callable[..., Any]) -> Callable[..., Any]:
+                def guarded(*item: Any) -> None:
+                    try:
+                        step(*item)
+                    except Exception as error:
+                        if code.raised_below(error):
+                            raise  # the observer's own failure goes up, as in Rx
+                        run.fail(error, segment)
+                        subscription.dispose()
+                        observer.on_error(error)
+                return guarded
+
+            push, finish = code.function(run, observer.on_next, complete)
+            if made.closed_from_start:
+                finish()
+                return Disposable()
+            subscription.disposable = upstream.subscribe(
+                failing(push), observer.on_error, failing(finish), scheduler=scheduler)
+            return subscription
+
+        return Observable(subscribe)
+
+    return operate
+
+
+# -- to_observable -------------------------------------------------------------------------------
+
+
+def to_observable(graph: Graph[Any, Any], **options: Any) -> Observable[Any]:
+    """A cold Observable of what comes out; each subscription is a run."""
+    chosen, rest = taken_apart(options)
+    world = rest.get("world") or World()
+    must_have_output(graph, "observe")
+    made = program(graph, chosen)
+    must_be_fed(made.plan, graph, "observe")
+    if made.plan.linear:
+        if made.plan.segments[0].fed == "push":
+            return operated(graph, chosen)
+        return pulled(made, world)
+    if not made.plan.loop:
+        return networked(graph, world)
+    first = graph.nodes[0]
+    if not suspends(graph.nodes):
+        if first.role == "fan_in":
+            parts = [to_observable(g, **options) for g in first.branches]
+            return through(joined(first, parts), lowered(graph.nodes[1:], chosen, world))
+        if getattr(first, "kind", "") == "observable":
+            return operated(graph, chosen)
+    return bridged(graph, world)
+
+
+def operated(graph: Graph[Any, Any], chosen: Any) -> Observable[Any]:
+    upstream: Observable[Any] = graph.nodes[0].what  # type: ignore[attr-defined]
+    return through(upstream, lowered(graph.nodes[1:], chosen, World()))
+
+
+def through(upstream: Observable[Any], parts: list[Operator]) -> Observable[Any]:
+    for part in parts:
+        upstream = part(upstream)
+    return upstream
+
+
+def pulled(made: Program, world: World) -> Observable[Any]:
+    """A linear plan, pulled on the scheduler of the subscription until it is disposed."""
+    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        disposed = False
+
+        def stop() -> None:
+            nonlocal disposed
+            disposed = True
+
+        def action(_: abc.SchedulerBase, __: Any = None) -> None:
+            run = Context(made, world, SyncBackend(world))
+            items: Any = ()
+            try:
+                items, given = opened(made, run)
+                out = made.gen.function(given, run)
+                while not disposed:
+                    try:
+                        item = next(out)
+                    except StopIteration:
+                        observer.on_completed()
+                        return
+                    except Exception as error:
+                        run.fail(error, made.plan.segments[0])
+                        observer.on_error(error)
+                        return
+                    observer.on_next(item)
+            finally:
+                close(items)
+
+        chosen = scheduler or CurrentThreadScheduler.singleton()
+        return CompositeDisposable(chosen.schedule(action), Disposable(stop))
+
+    return Observable(subscribe)
+
+
+class Disposed(Exception):
+    """Ends a run whose observer has left."""
+
+
+def networked(graph: Graph[Any, Any], world: World) -> Observable[Any]:
+    """A synchronous plan of several segments, run inside the subscription."""
+    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        left = Disposable()
+
+        def give(item: Any) -> None:
+            if left.is_disposed:
+                raise Disposed
+            observer.on_next(item)
+
+        def action(_: abc.SchedulerBase, __: Any = None) -> None:
+            try:
+                Network(program(graph >> each(give)), world, sync=True).execute_sync()
+            except Disposed:
+                return
+            except Exception as error:
+                observer.on_error(error)
+                return
+            observer.on_completed()
+
+        chosen = scheduler or CurrentThreadScheduler.singleton()
+        return CompositeDisposable(chosen.schedule(action), left)
+
+    return Observable(subscribe)
+
+
+def bridged(graph: Graph[Any, Any], world: World) -> Observable[Any]:
+    """A plan that waits, run as a task of the running loop (ruling 19)."""
+    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        if loop_running() is None:
+            observer.on_error(RunError(f"{graph.nodes[-1].where}: a node of this graph waits, so it needs a running "
+                                       "event loop; subscribe inside asyncio or trio"))
+            return Disposable()
+        made = program(graph >> each(observer.on_next))
+
+        async def work() -> None:
+            try:
+                await Network(made, world).execute()
+            except Exception as error:
+                observer.on_error(error)
+            else:
+                observer.on_completed()
+
+        return Disposable(spawn(work))
+
+    return Observable(subscribe)
