@@ -38,7 +38,7 @@ class Crew:
         self.signal = False
         self.idle: list[Any] = []
         self.asking = False
-        self.hired = 0
+        self.hired = self.alive = 0
         self.group: Any = None
         node = step.node
         assert isinstance(node, (Map, FlatMap))
@@ -78,7 +78,8 @@ class Crew:
     def hire(self) -> None:
         if self.hired < self.most and not self.over:
             self.hired += 1
-            self.run.tasks += 1
+            self.run.tasks += self.alive > 0  # the first worker stands for the segment's own task
+            self.alive += 1
             self.group.start_soon(self.worker, self.body)
 
     async def worker(self, body: Callable[[], Awaitable[None]]) -> None:
@@ -89,7 +90,8 @@ class Crew:
                 self.run.fail(error, self.segment, self.step, self.started - 1)
             raise_if_cancelled(self.run, error)
         finally:
-            self.run.tasks -= 1
+            self.alive -= 1
+            self.run.tasks -= self.alive > 0
             self.run.look_for_deadlock()
 
     def finish_early(self) -> None:

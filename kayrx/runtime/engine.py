@@ -183,11 +183,9 @@ class Network:
                 source = codes[0].function(source, run)
             crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, waits=waits)
             run.controls.append(crew.control)
-            run.tasks -= 1  # while the crew works, its workers are the tasks
             try:
                 await crew.work()
             finally:
-                run.tasks += 1
                 await self.closed(closing)
             if run.failure is not None:
                 return None
