@@ -1,0 +1,188 @@
+"""Boxes and arrows as text, mermaid and SVG; rows as text tables.
+
+Equal pictures give equal strings. Duplicate keys and arrows at unknown boxes raise ValueError.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from itertools import accumulate, chain, pairwise
+from statistics import fmean
+from typing import Literal
+from unicodedata import combining, east_asian_width
+
+Kind = Literal["source", "node", "sink", "gate", "fan"]
+# Fill, stroke, ink and mermaid's brackets. A box has its own background, and the grey suits black and white.
+_STYLES: dict[Kind, tuple[str, str, str, str, str]] = {
+    "source": ("#d8f3e2", "#2f9e63", "#0f3d26", "([", "])"),
+    "node": ("#dde9fd", "#4a7fd6", "#14305e", "(", ")"),
+    "sink": ("#ebe1fb", "#8a5fd0", "#34195f", "([", "])"),
+    "gate": ("#fdedcc", "#cf8f25", "#553603", "{{", "}}"),
+    "fan": ("#d5f1f4", "#2b98a6", "#0b3d45", "[[", "]]"),
+}
+_GREY = "#7a828c"
+_FRAME, _SIGN = ("rgba(122,130,140,0.1)", _GREY, _GREY), ("#f3f4f6", _GREY, "#30363d")
+_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+# XML forbids these characters and a terminal obeys some of them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# Mermaid reads punctuation as syntax or as markdown, but not dots, dashes and underscores inside words.
+_SYNTAX = re.compile(r"(?!(?<=\w)[._-](?=\w))[!-+\-./;<>?@\[-`{-~]")
+_entities = partial(_SYNTAX.sub, lambda hit: f"#{ord(hit[0])};")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box: a unique key, a label, a smaller detail, a kind, and the name of the frame around it, if any."""
+
+    key: str
+    label: str
+    detail: str = ""
+    kind: Kind = "node"
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """An arrow from the box with the key start to the box with the key end."""
+
+    start: str
+    end: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All boxes and arrows of a drawing; where a layout is free, it follows their order."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    title: str = ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, align: str = "") -> str:
+    """A monospaced table; align has l or r per column, l if missing. What does not fit raises ValueError.
+
+    >>> print(table(["name", "count"], [["map", 12]], align="lr"))
+    name  count
+    ────  ─────
+    map      12
+    """
+    if wrong := [cells for cells in (align.ljust(len(head)), *rows) if len(cells) != len(head)]:
+        raise ValueError(f"{wrong[0]!r} does not fit the {len(head)} columns of the head")
+    lines = [[_flat(str(cell)) for cell in row] for row in (head, *rows)]
+    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["─" * width for width in widths])
+    for line in lines:
+        for number, (cell, width, side) in enumerate(zip(line, widths, align.ljust(len(head)), strict=True)):
+            pad = cell.rjust if side == "r" else cell.ljust
+            line[number] = pad(width + len(cell) - _cells(cell))
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def text(picture: Picture) -> str:
+    """The picture for a terminal: a chain is one line, lines part at forks and meet at joins, frames are [ ].
+
+    >>> boxes = Box("s", "source"), Box("a", "double"), Box("b", "triple"), Box("z", "zip")
+    >>> print(text(Picture(boxes, (Arrow("s", "a"), Arrow("s", "b"), Arrow("a", "z"), Arrow("b", "z")))))
+    source ─┬─> double ─┐
+            └─> triple ─┴─> zip
+    """
+    leaving, _, closing = _sort(picture)
+    boxes = {box.key: box for box in picture.boxes}
+    entries = Counter(arrow.end for arrow in picture.arrows if arrow not in closing)
+    lines = [_flat(picture.title)] if picture.title else []
+    rails: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    # A task draws one arrow and the box at its end. Only the stems "", "├" and "└" start a line.
+    todo = [("", "", Arrow("", key)) for key in reversed(boxes) if not entries[key]]
+    while todo:
+        indent, stem, arrow = todo.pop()
+        box, closes, label = boxes[arrow.end], arrow in closing, _flat(arrow.label)
+        group, name = _flat(box.group), _flat(f"{box.label} {box.detail}").strip()
+        joins = entries[box.key] > 1 and not closes
+        dash = "-" if stem == " " and not joins else "─"
+        stays = dash == "-" and not closes and boxes[arrow.start].group == box.group != ""
+        if stem in ("", "├", "└"):
+            lines.append(indent)
+        if stem:
+            lines[-1] = lines[-1][: len(lines[-1]) - stays] + stem + dash + (label and label + dash)
+            lines[-1] += "" if joins else f"> (back to {name})" if closes else "> "
+        if joins:
+            rails[box.key][len(lines) - 1] = len(lines[-1])
+        if closes or (joins and len(rails[box.key]) < entries[box.key]):
+            continue
+        if joins:
+            _draw_rail(lines, rails[box.key])
+        lines[-1] += f"{name}]" if stays else f"[{group}: {name}]" if group else name
+        indent = (indent + {"├": "│", " ─┬": "│"}.get(stem, "")).ljust(_cells(lines[-1]) + 2)
+        ways = leaving[box.key]
+        stems = [" ─┬", *["├"] * (len(ways) - 2), "└"] if len(ways) > 1 else [" "]
+        todo += [(indent, *way) for way in zip(stems, ways, strict=False)][::-1]
+    return "\n".join(lines)
+
+
+def _draw_rail(lines: list[str], ends: dict[int, int]) -> None:
+    """Lead the lines numbered in ends, each from its given letter on, to one rail into the last line."""
+    span = range(min(ends), len(lines))
+    column = max(_cells(lines[number]) + (number not in ends) for number in span)
+    for number in span:
+        line, fill, corner = lines[number], " ", "│"
+        if number in ends:
+            end, fill, corner = ends[number], "─", {span[0]: "┐", span[-1]: "┴─> "}.get(number, "┤")
+            line = line[:end] + line[end:].replace(" ", "─").replace("│", "┼")
+        lines[number] = line + fill * (column - _cells(line)) + corner
+
+
+def mermaid(picture: Picture) -> str:
+    """The picture as a mermaid flowchart, with frames as subgraphs and the title as a comment.
+
+    >>> print(mermaid(Picture((Box("a", "say", '"hi"'),), ())))
+    flowchart LR
+        n0("say<br/>#34;hi#34;"):::boxnode
+        classDef boxnode fill:#dde9fd,stroke:#4a7fd6,color:#14305e
+    """
+    _sort(picture)
+    lines = ["flowchart LR", *[f"    %% {_entities(_flat(picture.title))}"] * bool(picture.title)]
+    names = {box.key: f"n{number}" for number, box in enumerate(picture.boxes)}
+    for box in picture.boxes:
+        label = "<br/>".join(_entities(_flat(words)) for words in (box.label, box.detail) if words) or " "
+        left, right = _STYLES[box.kind][3:]
+        lines.append(f'    {names[box.key]}{left}"{label}"{right}:::box{box.kind}')
+    for number, group in enumerate(dict.fromkeys(box.group for box in picture.boxes if box.group)):
+        members = [f"        {names[box.key]}" for box in picture.boxes if box.group == group]
+        lines += [f'    subgraph g{number}["{_entities(_flat(group))}"]', *members, "    end"]
+    for arrow in picture.arrows:
+        label = f'|"{_entities(_flat(arrow.label))}"|' if arrow.label else ""
+        lines.append(f"    {names[arrow.start]} -->{label} {names[arrow.end]}")
+    for kind in dict.fromkeys(box.kind for box in picture.boxes):
+        lines.append("    classDef box{} fill:{},stroke:{},color:{}".format(kind, *_STYLES[kind]))
+    return "\n".join(lines)
+
+
+def svg(picture: Picture) -> str:
+    """The picture as a stand-alone SVG, laid out in layers from left to right.
+
+    >>> svg(Picture((Box("a", "range"),), ())).startswith("<svg ")
+    True
+    """
+    _, layers, closing = _sort(picture)
+    rooms, spots, routes = [48] * (max(layers.values(), default=-1) + 1), dict[str, _Spot](), list[list[_Spot]]()
+    for box in picture.boxes:
+        width = 28 + max(8 * _cells(box.label), 7 * _cells(box.detail), 7 * _cells(box.group), 32)
+        spots[box.key] = _Spot(layers[box.key], box.group, 52 if box.detail else 36, right=width)
+    for arrow in picture.arrows:
+        start, end = spots[arrow.start], spots[arrow.end]
+        rooms[start.layer] = max(rooms[start.layer], 7 * _cells(arrow.label) + 48)
+        group = start.group if start.group == end.group else ""
+        routes.append([start, *(_Spot(layer, group) for layer in range(start.layer + 1, end.layer)), end])
+        for one, other in pairwise(routes[-1] * (arrow not in closing)):
+            one.near[1].append(other)
+            other.near[0].append(one)
+    every = dict.fromkeys([*spots.values(), *chain(*routes)])
+    frames = _place([[spot for spot in every if spot.layer == layer] for layer in range(len(rooms))], rooms)
+    shapes, signs, margin = [], list[_Spot](), 42 if closing else 14
+    for frame in frames:
+        shapes.append(_card(frame, _FRAME))
+        ...
