@@ -24,24 +24,45 @@ install(
 
 if TYPE_CHECKING:
     from kayrx.errors import (
-        AbandonedCall, CallTimeout, CompileError, GateDeadlock, GateOverflow, GraphError, KayrxError,
-        MissingDependency, RunError,
+        AbandonedCall,
+        CallTimeout,
+        CompileError,
+        GateDeadlock,
+        GateOverflow,
+        GraphError,
+        KayrxError,
+        MissingDependency,
+        RunError,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
     from kayrx.nodes.combine import (
-        branch, broadcast, combine_latest, concat, merge, partition, share, unit, zip,
+        branch,
+        broadcast,
+        combine_latest,
+        concat,
+        merge,
+        partition,
+        zip,
     )
     from kayrx.nodes.derived import count, sum
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, conflate
     from kayrx.nodes.guards import (
-        Letter, constant, dead_letter, exponential, fallback, retry, skip_errors, timeout,
+        Letter,
+        constant,
+        dead_letter,
+        exponential,
+        fallback,
+        retry,
+        skip_errors,
+        timeout,
     )
     from kayrx.nodes.place import Placement, threads
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
+    from kayrx.nodes.units import share, unit
     from kayrx.nodes.windows import buffer, sliding
     from kayrx.plan.plan import Options
     from kayrx.runtime.run import Run
@@ -51,7 +72,7 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
                     "MissingDependency RunError",
     "kayrx.graph": "Graph Node Sink it resource",
-    "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition share unit zip",
+    "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.feed": "queue_source",
@@ -61,6 +82,7 @@ _HOMES = {
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
+    "kayrx.nodes.units": "share unit",
     "kayrx.nodes.windows": "buffer sliding",
     "kayrx.plan.plan": "Options",
     "kayrx.runtime.run": "Run",

@@ -182,7 +182,129 @@ def svg(picture: Picture) -> str:
             other.near[0].append(one)
     every = dict.fromkeys([*spots.values(), *chain(*routes)])
     frames = _place([[spot for spot in every if spot.layer == layer] for layer in range(len(rooms))], rooms)
-    shapes, signs, margin = [], list[_Spot](), 42 if closing else 14
+    shapes, signs, margin = list[str](), list[_Spot](), 42 if closing else 14
+    left, right = -margin, max((spot.right for spot in every), default=0) + margin
+    bottom = max((spot.y + spot.height / 2 for spot in (*every, *frames)), default=0.0)
     for frame in frames:
-        shapes.append(_card(frame, _FRAME))
-        ...
+        name = _Spot(0, "", 0, frame.left, frame.left + 7 * _cells(frame.group) + 24, frame.y - frame.height / 2 + 14)
+        shapes += [_card(frame, _FRAME), _card(name, _FRAME, (frame.group, 0, 11))]
+    for arrow, route in zip(picture.arrows, routes, strict=True):
+        start, end, half, dash = route[0], route[-1], 3.5 * _cells(arrow.label) + 7, ""
+        bows = [(a.right, a.y, (a.right + b.left) / 2 - 4, b.left - 8, b.y) for a, b in pairwise(route)]
+        x, y = bows[0][2], (bows[0][1] + bows[0][4]) / 2
+        if arrow in closing:
+            # The way back runs below everything and turns in the room between layers, so it meets no box.
+            bottom, dash, home = bottom + 26, ' stroke-dasharray="5 4"', end.left - 8
+            x, y = (start.right + end.left) / 2, bottom
+            bows = [(start.right, start.y, start.right + 28, start.right, y), (home, y, home - 28, home, end.y)]
+        path = "".join(f"L{x1} {y1}C{turn} {y1} {turn} {y2} {x2} {y2}" for x1, y1, turn, x2, y2 in bows)
+        shapes.append(f'<path d="M{path[1:]}" fill="none" stroke="{_GREY}" stroke-width="1.5"{dash}/>')
+        shapes.append(f'<path d="M{end.left} {end.y}l-9 -4.5v9z" fill="{_GREY}"/>')
+        sign = _Spot(0, arrow.label, 18, x - half, x + half, y)
+        while any(max(sign.left - one.right, one.left - sign.right, abs(sign.y - one.y) - 20) < 0 for one in signs):
+            sign.y += 20
+        signs += [sign] * bool(arrow.label)
+    for box in picture.boxes:
+        words = (box.label, -8 * bool(box.detail), 13), (box.detail, 11, 11)
+        shapes.append(_card(spots[box.key], _STYLES[box.kind], *words))
+    shapes += [_card(sign, _SIGN, (sign.group, 0, 11)) for sign in signs]
+    top = min((spot.y - spot.height / 2 for spot in (*every, *frames)), default=0.0) - 12
+    width, height = right - left, max([bottom, *(sign.y + 9 for sign in signs)]) + 12 - top
+    size = f'width="{width}" height="{height}" viewBox="{left} {top} {width} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} text-anchor="middle" font-family="{_FONT}">'
+    return "\n".join([head, f"<title>{escape(_flat(picture.title)) or 'graph'}</title>", *shapes, "</svg>"])
+
+
+@dataclass(slots=True, eq=False)
+class _Spot:
+    """The place of a box, a frame, a label or a bend; near are the places before and after it."""
+
+    layer: int
+    group: str
+    height: float = 4.0
+    left: float = 0.0
+    right: float = 0.0
+    y: float = 0.0
+    near: "tuple[list[_Spot], list[_Spot]]" = field(default_factory=lambda: ([], []))
+
+
+def _sort(picture: Picture) -> tuple[dict[str, list[Arrow]], dict[str, int], set[Arrow]]:
+    """The arrows leaving each box, the length of the longest way to it, and the arrows which close a cycle."""
+    leaving: dict[str, list[Arrow]] = {box.key: [] for box in picture.boxes}
+    if twice := [key for key, count in Counter(box.key for box in picture.boxes).items() if count > 1]:
+        raise ValueError(f"several boxes have the key {twice[0]!r}")
+    for arrow in picture.arrows:
+        if unknown := {arrow.start, arrow.end} - leaving.keys():
+            raise ValueError(f"the arrow {arrow.start!r} -> {arrow.end!r} names the unknown box {min(unknown)!r}")
+        leaving[arrow.start].append(arrow)
+    entries = Counter(arrow.end for arrow in picture.arrows)
+    waiting, layers, closing = {key: entries[key] for key in leaving}, dict.fromkeys(leaving, 0), set()
+    while waiting:
+        # If all that is left waits in cycles, go on where one is entered: at a box some arrow has reached.
+        key = min(waiting, key=lambda key: (waiting[key] > 0, waiting[key] == entries[key]))
+        del waiting[key]
+        for arrow in leaving[key]:
+            if arrow.end in waiting:
+                waiting[arrow.end] -= 1
+                layers[arrow.end] = max(layers[arrow.end], layers[key] + 1)
+            else:
+                closing.add(arrow)
+    return leaving, layers, closing
+
+
+def _place(columns: list[list[_Spot]], rooms: list[int]) -> list[_Spot]:
+    """Set the place of every spot, with rooms behind the layers, and give the places of the frames."""
+    right = 0.0
+    for column, room in zip(columns, rooms, strict=True):
+        left, right = right, right + max(spot.right for spot in column)
+        for spot in column:
+            spot.left, spot.right = left, right
+        right += room
+    for turn in range(17):
+        for column in columns[:: -1 if turn % 2 else 1]:
+            for spot in column:
+                spot.y = fmean(other.y for other in spot.near[turn % 2] or [spot])
+            column.sort(key=lambda spot: spot.y)
+            steps = ((a.height + b.height) / 2 + 18 + 38 * (a.group != b.group) for a, b in pairwise(column))
+            levels = [*accumulate(steps, initial=0.0)]
+            wishes = [spot.y - level for spot, level in zip(column, levels, strict=True)]
+            # Halfway between pushing what collides all down and pushing it all up lies a symmetric layout.
+            pushes = zip(accumulate(wishes, max), [*accumulate(wishes[::-1], min)][::-1], strict=True)
+            for spot, level, push in zip(column, levels, pushes, strict=True):
+                spot.y = round(level + fmean(push))
+    units: defaultdict[object, list[_Spot]] = defaultdict(list)
+    for spot in (spot for column in columns for spot in column):
+        units[spot.group or spot].append(spot)
+    floors, frames = [float("-inf")] * len(columns), []
+    # A frame may hold nothing but its own boxes: what overlaps the frame above it moves down as a whole.
+    for unit in sorted(units.values(), key=lambda unit: fmean(spot.y for spot in unit)):
+        framed, span = bool(unit[0].group), slice(unit[0].layer, unit[-1].layer + 1)
+        top = min(spot.y - spot.height / 2 for spot in unit) - 26 * framed
+        shift = max(0.0, max(floors[span]) - top)
+        for spot in unit:
+            spot.y += shift
+        height = max(spot.y + spot.height / 2 for spot in unit) + 12 * framed - top - shift
+        floors[span] = [top + shift + height + 18] * len(floors[span])
+        frame = _Spot(0, unit[0].group, height, unit[0].left - 12, unit[-1].right + 12, top + shift + height / 2)
+        frames += [frame] * framed
+    return frames
+
+
+def _card(spot: _Spot, style: Sequence[str], *lines: tuple[str, int, int]) -> str:
+    """A rounded box in the fill, stroke and ink of the style, and lines of words, drop and font size."""
+    place = f'x="{spot.left}" y="{spot.y - spot.height / 2}" width="{spot.right - spot.left}" height="{spot.height}"'
+    card = f'<rect {place} rx="8" fill="{style[0]}" stroke="{style[1]}"/>'
+    for words, drop, size in lines:
+        place = f'x="{(spot.left + spot.right) / 2}" y="{spot.y + drop + size * 0.35:.1f}" font-size="{size}"'
+        card += f'<text {place} fill="{style[2]}" font-weight="{400 + 200 * (size > 11)}">{escape(_flat(words))}</text>'
+    return card
+
+
+def _flat(words: str) -> str:
+    """The words on one line, without what a terminal would obey or XML forbids."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(words.expandtabs(4).splitlines()))
+
+
+def _cells(words: str) -> int:
+    """How many cells of a monospaced font the words take."""
+    return sum(1 + (east_asian_width(letter) in "WF") for letter in _flat(words) if not combining(letter))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from kayrx.errors import CompileError
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, flow, select
+from kayrx.nodes import flow, select, units
 from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
@@ -68,7 +68,7 @@ class Cutter:
 
     def series(self, nodes: Sequence[Node], at: Draft | None = None) -> list[Draft]:
         """Lay ``nodes`` behind ``at`` (None: they bring their own items); gives the open ends."""
-        known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], combine.Share)
+        known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], units.Share)
                       and nodes[i].identity in self.shared), None)  # type: ignore[attr-defined]
         ports: list[Draft] = [] if at is None else [at]
         if known is not None:
@@ -97,7 +97,7 @@ class Cutter:
         (at,) = ports or [self.draft("open")]
         if node.role == "fan_out":
             return self.split(step, at)
-        if isinstance(node, combine.Share):
+        if isinstance(node, units.Share):
             at.fan = step
             self.shared[node.identity] = at
             return [self.listen(at)]
@@ -169,7 +169,7 @@ class Cutter:
 
 def nested(draft: Draft) -> int:
     """How many nested blocks the segment's function has so far."""
-    return sum(isinstance(s.node, (FlatMap, Rx, combine.Unit)) for s in draft.steps)
+    return sum(isinstance(s.node, (FlatMap, Rx, units.Unit)) for s in draft.steps)
 
 
 def all_steps(nodes: Sequence[Node]) -> list[Step]:
@@ -185,7 +185,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False) 
     Raises: CompileError, naming the node and the remedy.
     """
     steps = all_steps(nodes)
-    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, combine.Share)
+    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
                  or lossy(s.node) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and shaped)

@@ -9,8 +9,8 @@ from kayrx import render
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes.combine import Unit
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.units import Unit
 
 KINDS = {"source": "source", "sink": "sink", "fan_in": "fan", "fan_out": "fan"}
 FORMS = {"text": render.text, "mermaid": render.mermaid, "svg": render.svg}

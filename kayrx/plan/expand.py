@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, transform
+from kayrx.nodes import transform, units
 from kayrx.nodes.guards import Guard, Timeout
 from kayrx.plan.plan import Step
 from kayrx.plan.traits import ITEMWISE, waits
@@ -30,7 +30,7 @@ def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
             steps[start:] = [replace(guarded, guards=(*guarded.guards, node))]
             continue
         start = len(steps)
-        if isinstance(node, combine.Unit):
+        if isinstance(node, units.Unit):
             steps += expand(node.graph.nodes, f"{prefix}{node.name}." if node.name else prefix)
         else:
             steps.append(Step(node, prefix + node.label))
@@ -40,16 +40,16 @@ def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
     return steps
 
 
-def _unit(nodes: Sequence[Node], guard: Node) -> combine.Unit | None:
+def _unit(nodes: Sequence[Node], guard: Node) -> units.Unit | None:
     """The unit that ``guard`` is written after, if it is one."""
     at = next(i for i, n in enumerate(nodes) if n is guard)
     before = next((n for n in reversed(nodes[:at]) if not isinstance(n, Guard)), None)
-    return before if isinstance(before, combine.Unit) else None
+    return before if isinstance(before, units.Unit) else None
 
 
-def _gather(steps: list[Step], unit: combine.Unit) -> Step:
+def _gather(steps: list[Step], unit: units.Unit) -> Step:
     if len(steps) == 1 and (steps[0].inner or not steps[0].guards) and isinstance(
-            steps[0].node, (combine.Unit, *ITEMWISE)):
+            steps[0].node, (units.Unit, *ITEMWISE)):
         return steps[0]
     return Step(unit, unit.label, inner=tuple(steps))
 

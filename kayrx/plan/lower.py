@@ -12,8 +12,7 @@ from functools import singledispatch
 from typing import Any
 
 import reactivex
-from reactivex import Observable
-from reactivex import operators as ops
+from reactivex import Observable, operators as ops
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node

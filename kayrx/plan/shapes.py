@@ -18,12 +18,11 @@ from itertools import islice
 from types import CodeType
 from typing import Any
 
-from kayrx.nodes.combine import Unit
 from kayrx.nodes.transform import FlatMap, Rx
+from kayrx.nodes.units import Unit
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.forms import gives_at_end, item, result
-from kayrx.plan.forms import end as at_end
+from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Step
 from kayrx.plan.units import DROPPED
 
@@ -100,13 +99,18 @@ def result_of(e: Emitter, steps: Steps) -> str:
 # -- synchronous shapes --------------------------------------------------------------------------
 
 
-def pump(steps: Steps, options: Options, *, yields: bool = False) -> Code:
-    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out."""
+def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False) -> Code:
+    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out.
+
+    With ``rests`` it hands on every WAIT that its source gives, so that a reader can come back later.
+    """
     e = Emitter(options, awaits=False)
     if yields:
         e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
     e.open_loop("for x in items:")
+    if rests:
+        e.line("if x is WAIT: yield WAIT; continue")
     flow(e, steps, 0, "x")
     if len(e.lines) == 1:
         e.line("pass")
@@ -192,6 +196,7 @@ def push(steps: Steps, options: Options) -> Code:
 # -- putting a function together -----------------------------------------------------------------
 
 END: Any = object()
+WAIT: Any = object()
 
 
 def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
@@ -212,7 +217,7 @@ async def closing(run: Any, items: Any) -> Any:
             await items.aclose()
 
 
-GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "islice": islice,
+GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
                            "way_of": way_of, "closing": closing}
 
 

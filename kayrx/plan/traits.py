@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import singledispatch
 
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, ends, feed, flow, select, time, transform, windows
+from kayrx.nodes import ends, feed, flow, select, time, transform, units, windows
 from kayrx.nodes.guards import Retry, Timeout
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
 
 ITEMWISE = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, transform.Scan,
-            ends.Each, ends.SinkTo, combine.Unit)
+            ends.Each, ends.SinkTo, units.Unit)
 HOLDS_ALL = (ends.ToList,)
 
 

@@ -18,7 +18,7 @@ from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.context import LOOK, Context
 from kayrx.runtime.gate import Gate
-from kayrx.runtime.guards import outputs
+from kayrx.runtime.guards_many import outputs
 
 Emit = Callable[[Any], Any]
 

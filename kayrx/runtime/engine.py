@@ -38,6 +38,14 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 
 def opened(program: Program, run: Context) -> tuple[Any, Any]:
     """The source of a linear plan: what to close, and what the last run of steps reads."""
+    items, source = read(program, run)
+    for code in program.before:
+        source = code.function(source, run)
+    return items, source
+
+
+def read(program: Program, run: Context) -> tuple[Any, Any]:
+    """The source of a linear plan: what to close, and what its first run of steps reads."""
     segment = program.plan.segments[0]
     head = segment.head
     assert head is not None
@@ -48,8 +56,6 @@ def opened(program: Program, run: Context) -> tuple[Any, Any]:
     else:
         items = iterate(head.node, run)
     source, run.positions[0] = counted(items)
-    for code in program.before:
-        source = code.function(source, run)
     return items, source
 
 

@@ -18,8 +18,8 @@ from reactivex.scheduler import CurrentThreadScheduler
 from kayrx.errors import RunError
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
-from kayrx.nodes.combine import Unit
 from kayrx.nodes.ends import each, source
+from kayrx.nodes.units import Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
 from kayrx.plan.lower import Operator, joined, lower, split

@@ -12,8 +12,7 @@ from typing import Any
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
 from kayrx.plan import segments, shapes
-from kayrx.plan.cut import compile as plan_of
-from kayrx.plan.cut import takes_nothing
+from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.plan import Options, Plan, Step
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
@@ -42,6 +41,11 @@ class Program:
     @cached_property
     def gen(self) -> Code:
         return shapes.pump(self.plan.segments[0].runs[-1], self.options, yields=True)
+
+    @cached_property
+    def rests(self) -> tuple[Code, ...]:
+        """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
+        return tuple(shapes.pump(run, self.options, yields=True, rests=True) for run in self.plan.segments[0].runs)
 
     @cached_property
     def push(self) -> Code:
@@ -95,7 +99,7 @@ class Program:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "push", "agen") if n in made]
-        return found + list(made.get("before", ())) + [c for cs in made.get("mains", ()) for c in cs] \
+        return found + list(made.get("before", ())) + list(made.get("rests", ())) + [c for cs in made.get("mains", ()) for c in cs] \
             + list(self._units.values()) + self._calls
 
 

@@ -1,6 +1,6 @@
 """The receiving end of Reactive Streams: a bounded inbox that asks upstream for what it has room for.
 
-`source(publisher)` reads one on a loop, with `QueueSubscriber.read`; a synchronous processor looks into
+`source(publisher)` reads one on a loop, by `QueueSubscriber.read`; a synchronous processor looks into
 one, and is told by ``wake`` that there is something to see.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kayrx.errors import GateOverflow, RunError
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
 
-def nothing() -> None:
-    """Nobody waits."""
+def nobody() -> None:
+    """What is called when nobody waits."""
 
 
 class QueueSubscriber:
-    """Asks for ``size`` items, and again for ``batch`` (default: half) when so many are finished.
+    """Asks for ``size`` items, and again for ``batch`` (default: half) when that many are finished.
 
     Memory:  ``size`` items at most, the one that is being worked on included.
-    Threads: signals may come from any thread; one other may read.  Calls of the subscription never
-             overlap between threads (2.7), and none is made after a terminal (2.3, 2.4).
-    None:    refused by TypeError, here and in what is read (2.13), unless the publisher says that it
+    Threads: signals may come from any thread, and one thread reads.  Calls of the subscription are
+             serial (2.7), none is made from a terminal signal (2.3) or after one (2.4).
+    None:    raises TypeError, which is also what is read (2.13), unless the publisher says that it
              gives None (``none="allow"``).
     """
 
@@ -41,14 +42,19 @@ class QueueSubscriber:
         self.lock = threading.Lock()
         self.subscription: Any = None
         self.credit = 0  # how many items upstream may still send
-        self.gone = 0    # finished, and not yet asked for again
+        self.gone = 0    # how many are finished and not yet asked for again
         self.ended = self.left = False
         self.error: BaseException | None = None
-        self.wake: Callable[[], None] = nothing
-        self._calling: int | None = None  # the thread that is calling the subscription
+        self.wake: Callable[[], None] = nobody
+        self._calling: int | None = None  # the thread that calls the subscription at this moment
+
+    def open(self) -> None:
+        """Subscribe upstream, unless upstream subscribes us."""
+        if self.publisher is not None:
+            self.publisher.subscribe(self)
 
     async def __aenter__(self) -> QueueSubscriber:
-        self.publisher.subscribe(self)
+        self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -60,41 +66,42 @@ class QueueSubscriber:
         if subscription is None:
             self._refuse("on_subscribe")
         with self.lock:
-            taken = self.subscription is None and not (self.left or self.ended)
+            taken = self.subscription is None and not self.ended
             if taken:
                 self.subscription, self.gone = subscription, self.size
         if taken:
             self._call()
-        else:  # rule 2.5: a second subscription is cancelled, and one that nobody waits for any more
+        else:  # rule 2.5: a second subscription is cancelled; so is one that comes after we have left
             subscription.cancel()
 
     def on_next(self, item: Any) -> None:
         if item is None and not self.takes_none:
             self._refuse("on_next")
-        overrun = False
         with self.lock:
-            if self.left or self.ended:  # rule 2.8: tolerated after our own cancel
+            if self.ended:  # rule 2.8: tolerated after our own cancel
                 return
-            if self.credit:
+            asked = self.credit > 0
+            if asked:
                 self.credit -= 1
                 self.items.append(item)
-            else:
-                overrun = True
-        if overrun:
+        if asked:
+            self.wake()
+        else:
             self._fail(self.overrun())
-        self.wake()
 
     def on_error(self, error: BaseException) -> None:
         if error is None:
             self._refuse("on_error")
-        with self.lock:
-            if not self.ended:
-                self.error, self.ended = error, True
-        self.wake()
+        self._end(error)
 
     def on_complete(self) -> None:
+        self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
         with self.lock:
-            self.ended = True
+            if self.ended:
+                return
+            self.error, self.ended, self.subscription = error, True, None
         self.wake()
 
     def overrun(self) -> Exception:
@@ -103,24 +110,23 @@ class QueueSubscriber:
     def _refuse(self, signal: str) -> NoReturn:
         error = TypeError(f"{signal}(None): rule 2.13")
         self._fail(error)
-        self.wake()
         raise error
 
     def _fail(self, error: BaseException) -> None:
-        """Upstream broke a rule: let it go, and let the reader know."""
+        """Upstream has broken a rule: cancel it, and let the reader know."""
         with self.lock:
-            first = not (self.ended or self.left)
-            if first:
-                self.error = error
-        if first:
-            self._call(cancel=True)
+            if self.ended:
+                return
+            self.error, self.ended = error, True
+        self._call()
+        self.wake()
 
     # -- upstream --------------------------------------------------------------------------------
 
     def free(self) -> None:
         """The first item is finished: its slot is free, and is asked for again in its batch."""
         with self.lock:
-            if self.items:  # none if this end has been left meanwhile
+            if self.items:  # there is none if `leave` came meanwhile
                 self.items.popleft()
                 self.gone += 1
             due = self.gone >= self.batch
@@ -128,88 +134,108 @@ class QueueSubscriber:
             self._call()
 
     def leave(self) -> None:
-        """Nothing more is wanted: upstream is cancelled if it has not ended.  Idempotent."""
+        """Nothing more is wanted: drop what waits, and cancel upstream unless it has ended.  Idempotent."""
         with self.lock:
-            if self.left:
-                return
-            self.left, self.wake = True, nothing
+            self.left = self.ended = True
+            self.wake = nobody
             self.items.clear()
-        self._call(cancel=True)
+        self._call()
 
-    def _call(self, *, cancel: bool = False) -> None:
-        """Ask upstream for what is due, or cancel it; what comes up in the meantime, the calling thread does."""
+    def _call(self) -> None:
+        """Ask upstream for what is due, or cancel it.
+
+        While one thread is calling, what else becomes due is left to it; only a cancellation in the
+        midst of its own call, from an `on_next` inside ``request``, cannot wait.
+        """
         me = threading.get_ident()
         with self.lock:
-            if self.ended or self.subscription is None:
-                return
-            self._over = self._over or cancel
-            if self._calling is not None and not (self._over and self._calling == me):
+            outer = self._calling
+            if outer is not None and not (outer == me and self.ended):
                 return
             self._calling = me
         try:
-            while True:
-                with self.lock:
-                    ask = 0 if self.gone < self.batch else self.gone
-                    stop, subscription = self._over, self.subscription
-                    if self.ended or subscription is None or not (stop or ask):
-                        self._calling = None
-                        return
-                    if stop:
-                        self.ended, self.subscription = True, None
-                    else:
-                        self.credit, self.gone = self.credit + ask, 0
-                if stop:
-                    subscription.cancel()
-                else:
-                    subscription.request(ask)
+            while (call := self._due(outer)) is not None:
+                call()
         except BaseException:
-            self._calling = None
+            self._calling = outer
             raise
 
-    _over = False
+    def _due(self, outer: int | None) -> Callable[[], None] | None:
+        with self.lock:
+            subscription = self.subscription
+            if subscription is not None and self.ended:
+                self.subscription = None
+                return subscription.cancel  # type: ignore[no-any-return]
+            if subscription is not None and self.gone >= self.batch:
+                ask, self.gone = self.gone, 0
+                self.credit += ask
+                return partial(subscription.request, ask)
+            self._calling = outer
+            return None
 
     # -- reading on a loop -----------------------------------------------------------------------
 
     async def read(self, run: Context, where: str) -> AsyncIterator[Any]:
         """The items in order, then the publisher's error; an item's slot is free once it is finished."""
-        backend = run.backend
-        parks: list[Any] = []
+        backend, waiting = run.backend, None
 
         def wake() -> None:
+            nonlocal waiting
             with self.lock:
-                waiting = parks[:]
-                parks.clear()
-            for park in waiting:
-                backend.from_thread(lambda: backend.wake(park))
+                park, waiting = waiting, None
+            if park is not None:
+                backend.from_thread(partial(backend.wake, park))
 
-        self.wake = wake
-        try:
-            while True:
-                park = None
-                with self.lock:
-                    if not self.items:
-                        if self.ended or self.error is not None:
-                            break
-                        park = backend.park()
-                        parks.append(park)
-                if park is not None:
-                    await park
-                    continue
-                yield self.items[0]
+        with self.lock:
+            if not self.left:
+                self.wake = wake
+        while True:
+            park = None
+            with self.lock:
+                if self.items:
+                    item = self.items[0]
+                elif self.ended:
+                    break
+                else:
+                    park = waiting = backend.park()
+            if park is None:
+                yield item
                 self.free()
-            if self.error is not None:
-                raise self.error
-        finally:
-            self.wake = nothing
+            else:
+                await park
+        if self.error is not None:
+            raise self.error
+
+
+class Disposal:
+    """The subscription of a source that cannot be asked, only left."""
+
+    def __init__(self, disposable: Any) -> None:
+        self.disposable = disposable
+
+    def request(self, n: int) -> None:
+        """Nothing to do: it sends when it likes."""
+
+    def cancel(self) -> None:
+        self.disposable.dispose()
 
 
 class Hot(QueueSubscriber):
-    """An Observable in front of a synchronous plan: it cannot be asked, so too much of it is an error."""
+    """The inbox of an Observable in front of a synchronous plan; what finds it full is an error."""
 
     def __init__(self, observable: Any, size: int) -> None:
-        super().__init__(self, size, none="allow", batch=1)
+        super().__init__(None, size, none="allow", batch=1)
         self.observable, self.credit = observable, size
 
-    def subscribe(self, _: object) -> None:
-        disposable = self.observable.subscribe(self.on_next, self.on_error, self.on_complete)
-        ...
+    def open(self) -> None:
+        subscription = Disposal(self.observable.subscribe(self.on_next, self.on_error, self.on_complete))
+        with self.lock:
+            ended = self.ended
+            if not ended:
+                self.subscription = subscription
+        if ended:
+            subscription.cancel()
+
+    def overrun(self) -> Exception:
+        return GateOverflow(f"the Observable sent more than {self.size} items that nobody has requested: "
+                            "request more, or let it drop some before the graph (ops.sample, ops.throttle_first)")

@@ -1,0 +1,48 @@
+"""Forms of sinks, and of a gate that needs no queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kayrx.nodes import ends, flow
+from kayrx.plan.emit import Emitter
+from kayrx.plan.forms.base import item, result
+
+
+@item.register
+def _(node: flow.Backpressure, e: Emitter, x: str) -> str:
+    return x
+
+
+@item.register
+def _(node: ends.ToList, e: Emitter, x: str) -> None:
+    e.line(f"{e.state('out', '[]')}.append({x})")
+
+
+@result.register
+def _(node: ends.ToList, e: Emitter) -> str:
+    return e.state("out", "[]")
+
+
+def into(node: ends.Each | ends.SinkTo) -> Callable[[Any], Any]:
+    """The function a sink calls with each item."""
+    if isinstance(node, ends.Each):
+        return node.fn
+    return getattr(node.target, node.method) if node.method else node.target  # type: ignore[no-any-return]
+
+
+@item.register(ends.Each)
+@item.register(ends.SinkTo)
+def _(node: ends.Each | ends.SinkTo, e: Emitter, x: str) -> None:
+    fn = into(node)
+    text = e.call(fn, x)
+    if e.step is None or not e.step.guards:
+        e.line(text)
+    else:
+        e.attempt("_", text, fn, x)
+
+
+@result.register
+def _(node: ends.SinkTo, e: Emitter) -> str:
+    return e.param("target", node.target) if node.method else "None"

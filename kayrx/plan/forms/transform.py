@@ -1,0 +1,136 @@
+"""Forms of the transform family, and of guarded units."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from kayrx.errors import RunError
+from kayrx.nodes import transform, units
+from kayrx.nodes.values import EMPTY, is_async, is_async_generator
+from kayrx.plan.emit import LITERALS, Emitter
+from kayrx.plan.forms.base import end, item, last
+from kayrx.plan.units import tapping
+
+
+def no_items(where: str) -> Exception:
+    return RunError(f"{where}: no items and no seed, so there is no result; give a seed")
+
+
+@item.register
+def _(node: transform.Map, e: Emitter, x: str) -> str:
+    y = e.value()
+    text = e.call(node.fn, x, waits=node.waits)
+    if not node.waits:
+        e.probe(text)
+    e.attempt(y, text, node.fn, x)
+    return y
+
+
+@item.register
+def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
+    y = e.value()
+    assert e.step is not None
+    if e.step.guards:
+        each = e.state("each", f"run.guard({e.param('guards', e.step)})")
+        many = f"{each}.{'each' if e.awaits else 'each_now'}({e.param('f', node.fn)}, {x})"
+        open_each(e, y, many, asynchronous=e.awaits)
+    elif is_async_generator(node.fn):
+        open_each(e, y, e.call(node.fn, x), asynchronous=True)
+    else:
+        e.open_loop(f"for {y} in {e.call(node.fn, x)}:")
+    return y
+
+
+def open_each(e: Emitter, y: str, many: str, *, asynchronous: bool) -> None:
+    """A loop over an iterator that has to be closed when it is left early."""
+    if asynchronous:
+        e.open_loop(f"async for {y} in closing(run, {many}):")
+    else:
+        e.open_loop(f"for {y} in {many}:")
+
+
+@item.register
+def _(node: units.Unit, e: Emitter, x: str) -> str:
+    y = e.value()
+    each = e.state("each", f"run.guard({e.param('guards', e.step)})")
+    many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}), {x})"
+    open_each(e, y, many, asynchronous=e.awaits)
+    return y
+
+
+def seeded(e: Emitter, seed: Any) -> str:
+    if seed is EMPTY:
+        return "EMPTY"
+    if type(seed) in LITERALS:
+        return e.constant("seed", seed)
+    return f"{e.param('copy', deepcopy)}({e.param('seed', seed)})"
+
+
+@item.register
+def _(node: transform.Scan, e: Emitter, x: str) -> str:
+    state, y = e.state("state", seeded(e, node.seed)), e.value()
+    text = e.call(node.fn, state, x)
+    if node.seed is EMPTY:
+        text = f"{x} if {state} is EMPTY else {text}"
+    if e.step is not None and e.step.guards:
+        e.attempt(y, text, node.fn, state, x)
+        e.line(f"{state} = {y}")
+        return y
+    e.line(f"{state} = {text}")
+    return state
+
+
+@item.register
+def _(node: transform.Reduce, e: Emitter, x: str) -> None:
+    state = e.state("state", seeded(e, node.seed))
+    text = e.call(node.fn, state, x)
+    if node.seed is EMPTY:
+        text = f"{x} if {state} is EMPTY else {text}"
+    e.line(f"{state} = {text}")
+
+
+@end.register
+def _(node: transform.Reduce, e: Emitter) -> str:
+    state = e.state("state", seeded(e, node.seed))
+    if node.seed is EMPTY:
+        assert e.step is not None
+        e.line(f"if {state} is EMPTY: raise {e.param('no_items', no_items)}({e.param('where', e.step.where)})")
+    return last(e, state, "True")
+
+
+@item.register
+def _(node: transform.Tap, e: Emitter, x: str) -> str:
+    text = e.call(node.fn, x)
+    if e.step is None or not e.step.guards:
+        e.line(text)
+        return x
+    y = e.value()
+    unit = tapping(node.fn)
+    e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x)
+    return y
+
+
+@item.register
+def _(node: transform.Pairwise, e: Emitter, x: str) -> str:
+    before, y = e.state("before", "EMPTY"), e.value()
+    e.line(f"{y}, {before} = ({before}, {x}), {x}")
+    e.indent(f"if {y}[0] is EMPTY:")
+    e.skip()
+    e.dedent()
+    return y
+
+
+@item.register
+def _(node: transform.Rx, e: Emitter, x: str) -> str:
+    hosted, y = e.state("hosted", f"run.host({e.param('rx', e.step)})"), e.value()
+    e.open_loop(f"for {y} in {hosted}.push({x}):")
+    e.stop(f"{hosted}.ended")
+    return y
+
+
+@end.register
+def _(node: transform.Rx, e: Emitter) -> str:
+    hosted, y = e.state("hosted", f"run.host({e.param('rx', e.step)})"), e.value()
+    e.open_loop(f"for {y} in {hosted}.finish():")
+    return y
