@@ -1,7 +1,4 @@
-"""Boxes and arrows as text, mermaid and SVG; rows as text tables.
-
-Equal pictures give equal strings. Duplicate keys and arrows at unknown boxes raise ValueError.
-"""
+"""Boxes and arrows as text, mermaid and SVG, and rows as text tables; equal input gives equal strings."""
 
 import re
 from collections import Counter, defaultdict
@@ -14,23 +11,20 @@ from statistics import fmean
 from typing import Literal
 from unicodedata import combining, east_asian_width
 
-Kind = Literal["source", "node", "sink", "gate", "fan"]
 # Fill, stroke, ink and mermaid's brackets. A box has its own background, and the grey suits black and white.
-_STYLES: dict[Kind, tuple[str, str, str, str, str]] = {
+_STYLES: dict[str, tuple[str, str, str, str, str]] = {
     "source": ("#d8f3e2", "#2f9e63", "#0f3d26", "([", "])"),
     "node": ("#dde9fd", "#4a7fd6", "#14305e", "(", ")"),
     "sink": ("#ebe1fb", "#8a5fd0", "#34195f", "([", "])"),
     "gate": ("#fdedcc", "#cf8f25", "#553603", "{{", "}}"),
     "fan": ("#d5f1f4", "#2b98a6", "#0b3d45", "[[", "]]"),
 }
-_GREY = "#7a828c"
-_FRAME, _SIGN = ("rgba(122,130,140,0.1)", _GREY, _GREY), ("#f3f4f6", _GREY, "#30363d")
-_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+_GREY, _FONT = "#7a828c", "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+_FRAME, _TAG = ("rgba(122,130,140,0.1)", _GREY, _GREY), ("#f3f4f6", _GREY, "#30363d")
 # XML forbids these characters and a terminal obeys some of them.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Mermaid reads punctuation as syntax or as markdown, but not dots, dashes and underscores inside words.
-_SYNTAX = re.compile(r"(?!(?<=\w)[._-](?=\w))[!-+\-./;<>?@\[-`{-~]")
-_entities = partial(_SYNTAX.sub, lambda hit: f"#{ord(hit[0])};")
+_entities = partial(re.sub, r"(?!(?<=\w)[._-](?=\w))[!-+\-./;<>?@\[-`{-~]", lambda hit: f"#{ord(hit[0])};")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ class Box:
     key: str
     label: str
     detail: str = ""
-    kind: Kind = "node"
+    kind: Literal["source", "node", "sink", "gate", "fan"] = "node"
     group: str = ""
 
 
@@ -55,7 +49,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All boxes and arrows of a drawing; where a layout is free, it follows their order."""
+    """What to draw. Two boxes with one key, or an arrow at an unknown box, raise ValueError when drawn."""
 
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
@@ -77,8 +71,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, align: str =
     lines.insert(1, ["─" * width for width in widths])
     for line in lines:
         for number, (cell, width, side) in enumerate(zip(line, widths, align.ljust(len(head)), strict=True)):
-            pad = cell.rjust if side == "r" else cell.ljust
-            line[number] = pad(width + len(cell) - _cells(cell))
+            line[number] = (cell.rjust if side == "r" else cell.ljust)(width + len(cell) - _cells(cell))
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
@@ -104,8 +97,7 @@ def text(picture: Picture) -> str:
         joins = entries[box.key] > 1 and not closes
         dash = "-" if stem == " " and not joins else "─"
         stays = dash == "-" and not closes and boxes[arrow.start].group == box.group != ""
-        if stem in ("", "├", "└"):
-            lines.append(indent)
+        lines += [indent] * (stem in ("", "├", "└"))
         if stem:
             lines[-1] = lines[-1][: len(lines[-1]) - stays] + stem + dash + (label and label + dash)
             lines[-1] += "" if joins else f"> (back to {name})" if closes else "> "
@@ -145,17 +137,16 @@ def mermaid(picture: Picture) -> str:
     """
     _sort(picture)
     lines = ["flowchart LR", *[f"    %% {_entities(_flat(picture.title))}"] * bool(picture.title)]
-    names = {box.key: f"n{number}" for number, box in enumerate(picture.boxes)}
+    ids = {box.key: f"n{number}" for number, box in enumerate(picture.boxes)}
     for box in picture.boxes:
         label = "<br/>".join(_entities(_flat(words)) for words in (box.label, box.detail) if words) or " "
-        left, right = _STYLES[box.kind][3:]
-        lines.append(f'    {names[box.key]}{left}"{label}"{right}:::box{box.kind}')
+        lines += [f'    {ids[box.key]}{_STYLES[box.kind][3]}"{label}"{_STYLES[box.kind][4]}:::box{box.kind}']
     for number, group in enumerate(dict.fromkeys(box.group for box in picture.boxes if box.group)):
-        members = [f"        {names[box.key]}" for box in picture.boxes if box.group == group]
+        members = [f"        {ids[box.key]}" for box in picture.boxes if box.group == group]
         lines += [f'    subgraph g{number}["{_entities(_flat(group))}"]', *members, "    end"]
     for arrow in picture.arrows:
         label = f'|"{_entities(_flat(arrow.label))}"|' if arrow.label else ""
-        lines.append(f"    {names[arrow.start]} -->{label} {names[arrow.end]}")
+        lines.append(f"    {ids[arrow.start]} -->{label} {ids[arrow.end]}")
     for kind in dict.fromkeys(box.kind for box in picture.boxes):
         lines.append("    classDef box{} fill:{},stroke:{},color:{}".format(kind, *_STYLES[kind]))
     return "\n".join(lines)
@@ -168,9 +159,9 @@ def svg(picture: Picture) -> str:
     True
     """
     _, layers, closing = _sort(picture)
-    rooms, spots, routes = [48] * (max(layers.values(), default=-1) + 1), dict[str, _Spot](), list[list[_Spot]]()
+    rooms, spots, routes = [48] * len(set(layers.values())), dict[str, _Spot](), list[list[_Spot]]()
     for box in picture.boxes:
-        width = 28 + max(8 * _cells(box.label), 7 * _cells(box.detail), 7 * _cells(box.group), 32)
+        width = 28.0 + max(8 * _cells(box.label), 7 * _cells(box.detail), 7 * _cells(box.group), 32)
         spots[box.key] = _Spot(layers[box.key], box.group, 52 if box.detail else 36, right=width)
     for arrow in picture.arrows:
         start, end = spots[arrow.start], spots[arrow.end]
@@ -182,36 +173,34 @@ def svg(picture: Picture) -> str:
             other.near[0].append(one)
     every = dict.fromkeys([*spots.values(), *chain(*routes)])
     frames = _place([[spot for spot in every if spot.layer == layer] for layer in range(len(rooms))], rooms)
-    shapes, signs, margin = list[str](), list[_Spot](), 42 if closing else 14
-    left, right = -margin, max((spot.right for spot in every), default=0) + margin
+    shapes = [_card(frame, _FRAME, (frame.group, 18 - frame.height / 2, 11)) for frame in frames]
     bottom = max((spot.y + spot.height / 2 for spot in (*every, *frames)), default=0.0)
-    for frame in frames:
-        name = _Spot(0, "", 0, frame.left, frame.left + 7 * _cells(frame.group) + 24, frame.y - frame.height / 2 + 14)
-        shapes += [_card(frame, _FRAME), _card(name, _FRAME, (frame.group, 0, 11))]
+    top = min((spot.y - spot.height / 2 for spot in (*every, *frames)), default=0) - 30 * bool(picture.title)
+    tags = [_Spot(0, picture.title, 18, 0, 14 + 7 * _cells(picture.title), top + 9)] * bool(picture.title)
     for arrow, route in zip(picture.arrows, routes, strict=True):
         start, end, half, dash = route[0], route[-1], 3.5 * _cells(arrow.label) + 7, ""
         bows = [(a.right, a.y, (a.right + b.left) / 2 - 4, b.left - 8, b.y) for a, b in pairwise(route)]
         x, y = bows[0][2], (bows[0][1] + bows[0][4]) / 2
         if arrow in closing:
             # The way back runs below everything and turns in the room between layers, so it meets no box.
-            bottom, dash, home = bottom + 26, ' stroke-dasharray="5 4"', end.left - 8
-            x, y = (start.right + end.left) / 2, bottom
-            bows = [(start.right, start.y, start.right + 28, start.right, y), (home, y, home - 28, home, end.y)]
+            bottom, away, home, dash = bottom + 26, start.right, end.left - 8, ' stroke-dasharray="5 4"'
+            x, y = (away + home) / 2, bottom
+            bows = [(away, start.y, away + 28, away, y), (home, y, home - 28, home, end.y)]
         path = "".join(f"L{x1} {y1}C{turn} {y1} {turn} {y2} {x2} {y2}" for x1, y1, turn, x2, y2 in bows)
         shapes.append(f'<path d="M{path[1:]}" fill="none" stroke="{_GREY}" stroke-width="1.5"{dash}/>')
         shapes.append(f'<path d="M{end.left} {end.y}l-9 -4.5v9z" fill="{_GREY}"/>')
-        sign = _Spot(0, arrow.label, 18, x - half, x + half, y)
-        while any(max(sign.left - one.right, one.left - sign.right, abs(sign.y - one.y) - 20) < 0 for one in signs):
-            sign.y += 20
-        signs += [sign] * bool(arrow.label)
+        while any(max(x - half - one.right, one.left - x - half, abs(y - one.y) - 20) < 0 for one in tags):
+            y += 20
+        tags += [_Spot(0, arrow.label, 18, x - half, x + half, y)] * bool(arrow.label)
     for box in picture.boxes:
-        words = (box.label, -8 * bool(box.detail), 13), (box.detail, 11, 11)
+        words = [(box.label, 4 - 8 * bool(box.detail), 13), (box.detail, 15, 11)][: 1 + bool(box.detail)]
         shapes.append(_card(spots[box.key], _STYLES[box.kind], *words))
-    shapes += [_card(sign, _SIGN, (sign.group, 0, 11)) for sign in signs]
-    top = min((spot.y - spot.height / 2 for spot in (*every, *frames)), default=0.0) - 12
-    width, height = right - left, max([bottom, *(sign.y + 9 for sign in signs)]) + 12 - top
-    size = f'width="{width}" height="{height}" viewBox="{left} {top} {width} {height}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} text-anchor="middle" font-family="{_FONT}">'
+    shapes += [_card(tag, _TAG, (tag.group, 4, 11)) for tag in tags]
+    margin = 42.0 if closing else 18.0
+    width = max((spot.right for spot in (*every, *tags)), default=0.0) + 2 * margin
+    height = max([bottom, *(tag.y + 9 for tag in tags)]) - top + 24
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}"'
+    head += f' viewBox="{-margin} {top - 12} {width} {height}" text-anchor="middle" font-family="{_FONT}">'
     return "\n".join([head, f"<title>{escape(_flat(picture.title)) or 'graph'}</title>", *shapes, "</svg>"])
 
 
@@ -229,18 +218,18 @@ class _Spot:
 
 
 def _sort(picture: Picture) -> tuple[dict[str, list[Arrow]], dict[str, int], set[Arrow]]:
-    """The arrows leaving each box, the length of the longest way to it, and the arrows which close a cycle."""
+    """The arrows from each box, the length of the longest way to it, and the arrows which close a cycle."""
     leaving: dict[str, list[Arrow]] = {box.key: [] for box in picture.boxes}
     if twice := [key for key, count in Counter(box.key for box in picture.boxes).items() if count > 1]:
         raise ValueError(f"several boxes have the key {twice[0]!r}")
     for arrow in picture.arrows:
         if unknown := {arrow.start, arrow.end} - leaving.keys():
-            raise ValueError(f"the arrow {arrow.start!r} -> {arrow.end!r} names the unknown box {min(unknown)!r}")
+            raise ValueError(f"the unknown box {min(unknown)!r} is an end of {arrow}")
         leaving[arrow.start].append(arrow)
     entries = Counter(arrow.end for arrow in picture.arrows)
     waiting, layers, closing = {key: entries[key] for key in leaving}, dict.fromkeys(leaving, 0), set()
     while waiting:
-        # If all that is left waits in cycles, go on where one is entered: at a box some arrow has reached.
+        # If all that is left waits in cycles, go on where one is entered: at a box already reached.
         key = min(waiting, key=lambda key: (waiting[key] > 0, waiting[key] == entries[key]))
         del waiting[key]
         for arrow in leaving[key]:
@@ -279,24 +268,25 @@ def _place(columns: list[list[_Spot]], rooms: list[int]) -> list[_Spot]:
     # A frame may hold nothing but its own boxes: what overlaps the frame above it moves down as a whole.
     for unit in sorted(units.values(), key=lambda unit: fmean(spot.y for spot in unit)):
         framed, span = bool(unit[0].group), slice(unit[0].layer, unit[-1].layer + 1)
-        top = min(spot.y - spot.height / 2 for spot in unit) - 26 * framed
-        shift = max(0.0, max(floors[span]) - top)
+        wish = min(spot.y - spot.height / 2 for spot in unit) - 26 * framed
+        top = max(wish, *floors[span])
         for spot in unit:
-            spot.y += shift
-        height = max(spot.y + spot.height / 2 for spot in unit) + 12 * framed - top - shift
-        floors[span] = [top + shift + height + 18] * len(floors[span])
-        frame = _Spot(0, unit[0].group, height, unit[0].left - 12, unit[-1].right + 12, top + shift + height / 2)
-        frames += [frame] * framed
+            spot.y += top - wish
+        bottom = max(spot.y + spot.height / 2 for spot in unit) + 12 * framed
+        floors[span] = [bottom + 18] * len(floors[span])
+        sides = unit[0].left - 12, unit[-1].right + 12
+        frames += [_Spot(0, unit[0].group, bottom - top, *sides, (top + bottom) / 2)] * framed
     return frames
 
 
-def _card(spot: _Spot, style: Sequence[str], *lines: tuple[str, int, int]) -> str:
+def _card(spot: _Spot, style: Sequence[str], *lines: tuple[str, float, int]) -> str:
     """A rounded box in the fill, stroke and ink of the style, and lines of words, drop and font size."""
-    place = f'x="{spot.left}" y="{spot.y - spot.height / 2}" width="{spot.right - spot.left}" height="{spot.height}"'
-    card = f'<rect {place} rx="8" fill="{style[0]}" stroke="{style[1]}"/>'
+    top, middle = spot.y - spot.height / 2, (spot.left + spot.right) / 2
+    card = f'<rect x="{spot.left}" y="{top}" width="{spot.right - spot.left}" height="{spot.height}" rx="8"'
+    card += f' fill="{style[0]}" stroke="{style[1]}"/>'
     for words, drop, size in lines:
-        place = f'x="{(spot.left + spot.right) / 2}" y="{spot.y + drop + size * 0.35:.1f}" font-size="{size}"'
-        card += f'<text {place} fill="{style[2]}" font-weight="{400 + 200 * (size > 11)}">{escape(_flat(words))}</text>'
+        card += f'<text x="{middle}" y="{spot.y + drop}" font-size="{size}" fill="{style[2]}"'
+        card += f' font-weight="{400 + 200 * (size > 11)}">{escape(_flat(words))}</text>'
     return card
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     except ImportError as error:
         if error.name not in ("typer", "rich"):
             raise
-        sys.exit(f"the kayrx command needs {error.name}: pip install kayrx[demo]")
+        sys.exit(f"the kayrx command needs {error.name}: pip install kayrx[cli]")
     finally:
         signal.signal(signal.SIGINT, _leave)
 

@@ -35,8 +35,9 @@ def demo(
     file: Annotated[Path | None, typer.Option("--input", exists=True, dir_okay=False, readable=True,
                                               help="Count the words, or the log levels, of this file; "
                                                    "no model.")] = None,
-    window: Annotated[int | None, typer.Option(min=1, help="With --input: keys a window (default: 1000 "
-                                                           "words or 100 levels).", show_default=False)] = None,
+    window: Annotated[int | None, typer.Option(min=1, show_default=False,
+                                               help="With --input: keys a window (default: 1000 words or "
+                                                    "100 levels).")] = None,
 ) -> None:
     """Stream a local model's answer, or count a file's words, through one graph.
 
@@ -122,8 +123,9 @@ def table(totals: Totals, title: str) -> Table:
     drawn.add_column("")
     top = totals.counts.most_common(SHOWN)
     for key, count in top:
-        drawn.add_row(Text(key, style="bold"), f"{count}", f"{count / totals.items:.1%}", f"{totals.newest[key]}",
-                      Text("█" * max(1, round(24 * count / top[0][1])), style="blue"))
+        bar = "█" * max(1, round(24 * count / top[0][1]))
+        drawn.add_row(Text(key, style="bold"), f"{count}", f"{count / totals.items:.1%}",
+                      f"{totals.newest[key]}", Text(bar, style="blue"))
     return drawn
 
 

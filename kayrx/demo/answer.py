@@ -237,7 +237,7 @@ async def on_a_page(answer: Answer, port: int, ready: Callable[[str], object]) -
             finally:
                 with anyio.move_on_after(2):
                     await answer.story.left()
-        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
+        except Exception as error:  # raised below, where no group wraps it
             failure = error
         group.cancel_scope.cancel()
     if failure is not None:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 Role = Literal["source", "step", "sink", "fan_out", "fan_in", "guard"]
 
 _OURS = ("kayrx.graph", "kayrx.nodes")
+_MADE_BY_DATACLASS = ("<string>", "__init__")  # of a node class outside the vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Site:
 def written_here() -> Site | None:
     """The nearest frame outside the graph vocabulary: the line that wrote the node."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+    while frame is not None and (frame.f_globals.get("__name__", "").startswith(_OURS)
+                                 or (frame.f_code.co_filename, frame.f_code.co_name) == _MADE_BY_DATACLASS):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno)
 

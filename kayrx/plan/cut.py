@@ -106,7 +106,8 @@ class Cutter:
         if self.loop and is_stage(step):
             return [self.stage(step, at)]
         if self.loop and parks(step):
-            if at.waits or (is_pool(step) and at.steps and at.fed != "iter"):
+            if at.waits or (
+                    is_pool(step) and at.steps and (at.fed != "iter" or self.options.events)):
                 at = self.after(at, DEFAULT, f"{step.label} waits")
             at.waits = True
         elif not self.linear and at.steps and (not self.options.fuse or nested(at) >= NESTING):

@@ -49,6 +49,7 @@ class Emitter:
         self.states: dict[str, str] = {}
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
+        self.ident = "i"
         self.tail: Callable[[str], None] = lambda x: None
 
     def at(self, number: int, step: Step | None) -> None:
@@ -106,8 +107,8 @@ class Emitter:
 
     def probe(self, text: str) -> None:
         """Have the first result of a plain call checked: an awaitable there is a mistake."""
-        name = text.partition("(")[0]
-        if name in self.params and self.step is not None:
+        name, called, _ = text.partition("(")
+        if called and name in self.params and self.step is not None:
             self.probed[name] = self.step
 
     def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str) -> None:
@@ -124,6 +125,8 @@ class Emitter:
         fn = self.param("u", unit)
         wait = "await " if self.awaits else ""
         tuple_ = f"({', '.join(args)},)"
+        if self.options.events:
+            self.line(f"run.item = {self.ident}")
         if any(hasattr(g, "idle") for g in step.guards):
             self.line(f"{target} = {wait}{guard}.call({fn}, {tuple_})")
         else:
@@ -146,6 +149,8 @@ class Emitter:
     def close_loop(self) -> None:
         """End the block; what asks to stop inside it stops the blocks around it as well."""
         loop = self.loops.pop()
+        if self.lines[-1].endswith(":"):  # the last step of a graph without a sink
+            self.line("pass")
         for flag in loop.stops:
             self.line(f"if {flag}: {loop.leave}")
         self.dedent()
@@ -158,8 +163,47 @@ class Emitter:
         if flag not in self.loops[-1].stops:
             self.loops[-1].stops.append(flag)
 
-    def skip(self) -> None:
-        """The item goes no further."""
+    def skip(self, fate: str | None = "filtered") -> None:
+        """The item goes no further; ``fate`` is None if it has been told already."""
+        if fate is not None:
+            self.fate(fate)
         for flag in self.loops[-1].stops:
             self.line(f"if {flag}: {self.loops[-1].leave}")
         self.line(self.loops[-1].go_on)
+
+    # -- ids, where events are asked for ----------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        return repr(self.step.label) if self.step is not None else "None"
+
+    def fate(self, what: str) -> None:
+        """Tell what became of the item."""
+        if self.options.events:
+            self.line(f"run.fate({self.ident}, {what!r}, {self.label})")
+
+    def absorb(self) -> None:
+        """The item goes into what the node holds, and ends there."""
+        if self.options.events:
+            self.line(f"{self.state('ids', '[]')}.append({self.ident})")
+            self.fate("absorbed")
+
+    def made(self, keep: str = "[:0]") -> None:
+        """What goes on is a new item, made of those absorbed; ``keep`` slices those that stay held."""
+        if self.options.events:
+            ids, self.ident = self.state("ids", "[]"), f"i{self.number}"
+            self.line(f"{self.ident} = run.made({self.label}, {ids})")
+            self.line(f"{ids} = {ids}{keep}")
+
+    def split(self) -> None:
+        """The item ends, and the loop about to be opened gives its children."""
+        if self.options.events:
+            self.fate("split")
+            self.line(f"child{self.number} = -1")
+
+    def child(self) -> None:
+        """One child, at the head of the loop."""
+        if self.options.events:
+            self.line(f"child{self.number} += 1")
+            self.line(f"i{self.number} = run.child({self.ident}, child{self.number})")
+            self.ident = f"i{self.number}"

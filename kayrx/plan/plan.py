@@ -20,14 +20,12 @@ class Options:
     fuse      False: every node its own generator or segment, to compare with
     inline    inline the source of lambdas that are provably equal to it; off under a tracer
     events    tell the fate of every item, by id
-    metrics   count per node and gate
     """
 
     chunk: int = 256
     fuse: bool = True
     inline: bool = False
     events: bool = False
-    metrics: bool = False
 
 
 @dataclass(frozen=True, slots=True)

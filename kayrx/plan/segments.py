@@ -7,6 +7,7 @@ Generated as ``open_(run, source, outs, lane) -> (main, control)``: ``main()`` i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kayrx.nodes import combine
 from kayrx.nodes.flow import Overflow
@@ -26,7 +27,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e = Emitter(options, awaits=True)
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
-    {"iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed](e, steps)
+    {"iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed](e, seg, steps)
     completion(e, steps)
     e.line("return" if yields else f"return {result_of(e, steps)}")
     outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
@@ -36,7 +37,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
 
 def unit(steps: Steps, options: Options) -> Code:
     """``unit(x, run) -> async iterator`` over the outputs of one item: a guarded unit that waits."""
-    e = Emitter(options, awaits=True)
+    e = Emitter(replace(options, events=False), awaits=True)
     e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
     e.open_loop("for x in (x,):")
@@ -50,11 +51,12 @@ def batch(options: Options) -> int:
     return min(LOOK, options.chunk)
 
 
-def from_iterator(e: Emitter, steps: Steps) -> None:
+def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
     """A synchronous source is pulled in this very task, a slice at a time."""
     e.indent("while True:")
     e.line("x = END")
     e.open_loop(f"for x in islice(source, {batch(e.options)}):")
+    entered(e, seg)
     e.loops[-1].stops.append("signal")
     flow(e, steps, 0, "x")
     e.close_loop()
@@ -62,10 +64,11 @@ def from_iterator(e: Emitter, steps: Steps) -> None:
     e.dedent()
 
 
-def from_async(e: Emitter, steps: Steps) -> None:
+def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.line("count = 0")
     e.indent("while True:")
     e.open_loop("async for x in source:")
+    entered(e, seg)
     e.loops[-1].stops.append("signal")
     e.line("count += 1")
     e.line(f"if not count % {batch(e.options)} and run.due(): await run.rest()")
@@ -75,9 +78,11 @@ def from_async(e: Emitter, steps: Steps) -> None:
     e.dedent()
 
 
-def from_lane(e: Emitter, steps: Steps) -> None:
+def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.indent("while True:")
     e.open_loop(f"for x in lane.drain({batch(e.options)}):")
+    if e.options.events:
+        e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.close_loop()
     stops(e)
@@ -86,6 +91,12 @@ def from_lane(e: Emitter, steps: Steps) -> None:
     e.dedent()
     e.line("elif await lane.wait(): break")
     e.dedent()
+
+
+def entered(e: Emitter, seg: Segment) -> None:
+    """An item comes into the run: it gets its id, (source, partition, offset)."""
+    if e.options.events:
+        e.line(f"i = run.enter({(seg.head.label if seg.head else '')!r})")
 
 
 def stops(e: Emitter) -> None:
@@ -131,14 +142,18 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
                 into(e, i, gate.overflow, x)
                 e.dedent()
         case _:
+            if len(outs) > 1:
+                e.fate("split")
             for i, gate in enumerate(outs):
-                into(e, i, gate.overflow, x)
+                into(e, i, gate.overflow, x, child=len(outs) > 1)
     if e.loops:
         e.stop("outs.over")
 
 
-def into(e: Emitter, i: int, overflow: Overflow, x: str) -> None:
+def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False) -> None:
     """One gate.  Only a full one costs an await; a gate that its reader has left swallows."""
+    if e.options.events:
+        x = f"({f'run.child({e.ident}, {i})' if child else e.ident}, {x})"
     gate = e.state(f"gate{i}", f"outs.gates[{i}]")
     if overflow != "block":
         e.line(f"{gate}.offer({x})")
@@ -167,6 +182,8 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     e.tail = lambda x: put(e, seg, outs, x)
     e.depth = 3
     e.loops.append(Loop("return False", "return over()"))
+    if options.events:
+        e.line("i, x = x")
     flow(e, steps, 0, "x")
     for flag in e.loops[0].stops:
         e.line(f"if {flag}: return over()")

@@ -12,7 +12,7 @@ All are written from the same forms, so an answer cannot depend on the shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from types import CodeType
@@ -104,7 +104,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
 
     With ``rests`` it hands on every WAIT that its source gives, so that a reader can come back later.
     """
-    e = Emitter(options, awaits=False)
+    e = Emitter(replace(options, events=False), awaits=False)
     if yields:
         e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
@@ -125,7 +125,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> Code:
     """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised."""
-    e = Emitter(options, awaits=False)
+    e = Emitter(replace(options, events=False), awaits=False)
     e.depth = 3
     straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
     if straight:
@@ -149,7 +149,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
 
 def unit(steps: Steps, options: Options) -> Code:
     """``unit(x, run) -> iterator`` over the outputs of one item: the inside of a guarded unit."""
-    e = Emitter(options, awaits=False)
+    e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
     e.open_loop("for x in (x,):")
@@ -161,7 +161,7 @@ def unit(steps: Steps, options: Options) -> Code:
 
 def push(steps: Steps, options: Options) -> Code:
     """``open(run, emit, complete) -> (push, finish)``; ``complete(result)`` is called once."""
-    e = Emitter(options, awaits=False)
+    e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"emit({x})")
     e.depth = 3
     e.loops.append(Loop("return", "return finish()"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,6 +15,7 @@ from kayrx.runtime.backend import Backend
 from kayrx.runtime.blame import annotate
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards import Guarded
+from kayrx.runtime.ledger import Ledger
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Context:
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
         self.cursors: dict[Any, Any] = {}
-        self.log: list[dict[str, Any]] = []
+        self.ledger = ledger = Ledger(program.options.events)
+        self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
+        self.item: Any = None
         self.attempt = 0
         self.letters = 0
         self.id = world.run_id()
@@ -111,7 +114,7 @@ class Context:
              item: int | None = None) -> None:
         """Record a failure, note where it came from, and cancel the rest of the run."""
         annotate(error, self, segment, step, item)
-        self.tell("failed", error=error)
+        self.tell("error", error=error)
         if self.failure is None:
             self.failure = error
         self.cancel_tasks()
@@ -136,7 +139,7 @@ class Context:
 
     def tell(self, what: str, **facts: Any) -> None:
         """Report to `Run.events`."""
-        self.log.append({"event": what, **facts})
+        self.ledger.tell(what, **facts)
 
     # -- what generated code asks for -------------------------------------------------------------
 
@@ -150,5 +153,5 @@ class Context:
     def host(self, step: Step) -> Hosted:
         return floor("hosted").Hosted(step, self)  # type: ignore[no-any-return]
 
-    def pushed(self, node: Any) -> AsyncIterator[Any]:
+    def pushed(self, node: Any) -> AsyncGenerator[Any, None]:
         return floor("hosted").pushed(node, self)  # type: ignore[no-any-return]

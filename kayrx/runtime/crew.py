@@ -48,6 +48,23 @@ class Crew:
         if step.guards and isinstance(node, Map):
             guarded = run.guard(step)
             self.fn = lambda item: guarded.call(node.fn, (item,))
+        if run.ledger.exact:
+            if source is not None:
+                entry = segment.head.label if segment.head else step.label
+                self.source = ((run.enter(entry), item) for item in source)
+            if isinstance(node, Map) and node.on is None:
+                self.fn = self.with_ids(self.fn)
+
+    def with_ids(self, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """``fn`` over (id, item) pairs, as they are in a run that tells the fate of every item."""
+        async def call(pair: Any) -> Any:
+            self.run.item, item = pair
+            value = await fn(item)
+            if value is DROPPED:
+                self.run.fate(pair[0], "filtered", self.step.label)
+                return DROPPED
+            return pair[0], value
+        return call
 
     def control(self, value: bool) -> None:
         self.signal = value
@@ -67,6 +84,8 @@ class Crew:
 
             guarded = self.run.guard(self.step)
             self.fn = (lambda item: guarded.call(at_place, (item,))) if self.step.guards else at_place
+            if self.run.ledger.exact:
+                self.fn = self.with_ids(self.fn)
             await self.hire_all(body)
 
     async def hire_all(self, body: Callable[[], Awaitable[None]]) -> None:
@@ -86,9 +105,10 @@ class Crew:
         try:
             await body()
         except BaseException as error:
-            if not self.run.ours(error):
-                self.run.fail(error, self.segment, self.step, self.started - 1)
-            raise_if_cancelled(self.run, error)
+            if self.run.ours(error):
+                raise
+            self.run.fail(error, self.segment, self.step, number_in_hand(error))
+            self.finish_early()
         finally:
             self.alive -= 1
             self.run.tasks -= self.alive > 0
@@ -213,7 +233,8 @@ class Crew:
         """Results leave as they come."""
         first = True
         while (item := await self.next()) is not END:
-            self.started += 1
+            number = self.started
+            self.started = number + 1
             if first:
                 first = False
                 self.hire()
@@ -228,13 +249,19 @@ class Crew:
         first = True
         guarded = self.run.guard(self.step) if self.step.guards else None
         while (item := await self.next()) is not END:
-            self.started += 1
+            number = self.started
+            self.started = number + 1
             if first:
                 first = False
                 self.hire()
-            many = guarded.each(self.fn, item) if guarded else outputs(self.fn, item)
+            run, value = self.run, self.run.ledger.value(item)
+            run.ledger.lost(item, "split", self.step.label)
+            many, child = guarded.each(self.fn, value) if guarded else outputs(self.fn, value), -1
             try:
                 async for value in many:
+                    child += 1
+                    if run.ledger.exact:
+                        value = run.child(item[0], child), value
                     if await self.send(value):
                         return self.finish_early()
                     if self.run.due():
@@ -256,7 +283,11 @@ class Crew:
             self.wake_idle()
 
 
-def raise_if_cancelled(run: Context, error: BaseException) -> None:
-    """Pass a cancellation of ours on, so that the task group sees it; swallow what has been recorded."""
-    if run.ours(error):
-        raise error
+def number_in_hand(error: BaseException) -> int | None:
+    """The number of the item that the failing worker had taken: a local of its own frame."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == __file__ and "number" in trace.tb_frame.f_locals:
+            return int(trace.tb_frame.f_locals["number"])
+        trace = trace.tb_next
+    return None

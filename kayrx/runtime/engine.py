@@ -36,16 +36,8 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 # -- linear plans --------------------------------------------------------------------------------
 
 
-def opened(program: Program, run: Context) -> tuple[Any, Any]:
-    """The source of a linear plan: what to close, and what the last run of steps reads."""
-    items, source = read(program, run)
-    for code in program.before:
-        source = code.function(source, run)
-    return items, source
-
-
-def read(program: Program, run: Context) -> tuple[Any, Any]:
-    """The source of a linear plan: what to close, and what its first run of steps reads."""
+def opened(program: Program, run: Context, *, alone: bool = False) -> tuple[Any, Any]:
+    """The source of a linear plan: what to close, and what the last (``alone``: the first) run of steps reads."""
     segment = program.plan.segments[0]
     head = segment.head
     assert head is not None
@@ -56,6 +48,8 @@ def read(program: Program, run: Context) -> tuple[Any, Any]:
     else:
         items = iterate(head.node, run)
     source, run.positions[0] = counted(items)
+    for code in () if alone else program.before:
+        source = code.function(source, run)
     return items, source
 
 
@@ -255,13 +249,16 @@ class Network:
     async def execute(self) -> Any:
         """Run on the current loop to the end and give the result."""
         run = self.run
-        if len(self.mains) == 1:
-            await self.task(self.plan.segments[0], self.mains[0])
-        else:
-            async with anyio.create_task_group() as group:
-                run.scope = group.cancel_scope
-                for segment, main in zip(self.plan.segments, self.mains, strict=True):
-                    group.start_soon(self.task, segment, main)
+        try:
+            if len(self.mains) == 1:
+                await self.task(self.plan.segments[0], self.mains[0])
+            else:
+                async with anyio.create_task_group() as group:
+                    run.scope = group.cancel_scope
+                    for segment, main in zip(self.plan.segments, self.mains, strict=True):
+                        group.start_soon(self.task, segment, main)
+        finally:
+            run.ledger.close(run.failure)
         return self.result()
 
     def execute_sync(self) -> Any:

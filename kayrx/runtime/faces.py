@@ -182,7 +182,8 @@ class Stream:
         gate = run.gates[-1]
         while not await gate.wait():
             for item in gate.drain(run.program.options.chunk):
-                yield item
+                yield run.ledger.value(item)
+                run.ledger.lost(item, "delivered", "stream")
         await self._run.wait()
 
     async def __aexit__(self, *_: Any) -> bool:

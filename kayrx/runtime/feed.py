@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kayrx.errors import RunError
@@ -124,7 +124,7 @@ class Queue:
         finally:
             self._end()
 
-    async def read(self, run: Context, where: str) -> AsyncIterator[Any]:
+    async def read(self, run: Context, where: str) -> AsyncGenerator[Any, None]:
         self._begin(where)
         backend = run.backend
         self._loop_thread = threading.get_ident() if loop_running() else None

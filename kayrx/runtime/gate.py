@@ -27,6 +27,9 @@ class Gate:
 
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
                  *, outside: bool = False) -> None:
+        if run.ledger.exact and isinstance(overflow, Conflate):
+            join = overflow.fn
+            overflow = Conflate(lambda a, b: run.ledger.joined((a, b), name, lambda two: join(*two)))
         self.run, self.size, self.overflow, self.name = run, size, overflow, name
         self.items: deque[Any] = deque()
         self.reader: Any = None
@@ -125,11 +128,18 @@ class Gate:
         if self.cancelled:
             return
         if len(items) >= self.size:
+            if self.run.ledger.exact:
+                self._tell_lost(item)
             self.dropped += overflowed(items, item, self.overflow, self.name, self.size)
         else:
             items.append(item)
         if self.reader is not None:
             self.wake()
+
+    def _tell_lost(self, item: Any) -> None:
+        lost = {"drop_oldest": [self.items[0]], "drop_newest": [item], "latest": list(self.items)}
+        for pair in lost.get(str(self.overflow), ()):
+            self.run.ledger.lost(pair, "dropped", self.name)
 
     def close(self) -> None:
         """The writer has ended; what is here still comes out."""

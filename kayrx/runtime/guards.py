@@ -46,21 +46,28 @@ class Guarded:
         return now(self._chain(fn, args, error))
 
     async def _chain(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception | None) -> Any:
-        self.run.attempt = 1
+        ident, self.run.attempt, failed = self.run.item, 1, False
 
         async def attempt() -> Any:
-            nonlocal error
+            nonlocal error, failed
             if error is not None:
-                first, error = error, None
+                first, error, failed = error, None, True
                 raise first
-            value = fn(*args)
-            return await value if inspect.isawaitable(value) else value
+            try:
+                value = fn(*args)
+                return await value if inspect.isawaitable(value) else value
+            except Exception:
+                failed = True
+                raise
 
         call: Call = attempt
         for guard in self.step.guards:
             call = partial(around, guard, call, args[-1], self)
         value = await call()
         self.run.attempt = 0
+        if value is DROPPED and failed:
+            letter = any(isinstance(g, data.DeadLetter) for g in self.step.guards)
+            self.run.fate(ident, "dead_letter" if letter else "skipped", self.step.label)
         return value
 
     # -- many outputs ----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -151,13 +152,14 @@ class Hosted:
         self.dispose()
 
 
-async def pushed(node: Any, run: Context) -> AsyncIterator[Any]:
+async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
     """An Observable or publisher, through the bounded queue that the plan puts in front of it."""
     plan = run.program.plan
     segment = next(s for s in plan.segments if s.head is not None and s.head.node is node)
     if node.kind == "publisher":
-        async for item in requested(node, run, segment):
-            yield item
+        async with QueueSubscriber(node.what, 16) as subscriber, aclosing(subscriber.read(run)) as read:
+            async for item in read:
+                yield item
         return
     gate = plan.gates[segment.lanes[0]]
     queue = Queue(gate.size, gate.overflow, segment.head.where if segment.head else "")
@@ -173,14 +175,8 @@ async def pushed(node: Any, run: Context) -> AsyncIterator[Any]:
 
     subscription = node.what.subscribe(offer, failed, queue.close)
     try:
-        async for item in queue.read(run, node.where):
-            yield item
+        async with aclosing(queue.read(run, node.where)) as read:
+            async for item in read:
+                yield item
     finally:
         subscription.dispose()
-
-
-async def requested(node: Any, run: Context, segment: Any) -> AsyncIterator[Any]:
-    """A publisher, asked for as many items as there is room."""
-    async with QueueSubscriber(node.what, 16) as subscriber:
-        async for item in subscriber.read(run, node.where):
-            yield item

@@ -99,8 +99,8 @@ class Program:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "push", "agen") if n in made]
-        return found + list(made.get("before", ())) + list(made.get("rests", ())) + [c for cs in made.get("mains", ()) for c in cs] \
-            + list(self._units.values()) + self._calls
+        found += [*made.get("before", ()), *made.get("rests", ())]
+        return found + [c for cs in made.get("mains", ()) for c in cs] + list(self._units.values()) + self._calls
 
 
 def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False) -> Program:

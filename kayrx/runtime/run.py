@@ -210,5 +210,9 @@ class Run:
         return Metrics(self.state, end - self._began, segments, gates)
 
     def events(self) -> list[dict[str, Any]]:
-        """What has happened to items, in order: a dict each, with ``event`` and its facts."""
-        return list(self._running.run.log)
+        """What has happened, in order: a dict each, with ``event`` and its facts.
+
+        Retries, fallbacks, letters, drops and failures are always told; the fate of every item, by
+        id, in a run made by ``start(events=True)``.  Memory: grows with the run.
+        """
+        return list(self._running.run.ledger.log)

@@ -7,7 +7,8 @@ whoever opened it, in the same task.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from functools import singledispatch
 from itertools import compress, count, islice
 from operator import length_hint
@@ -92,13 +93,15 @@ def _(node: feed.Fed, run: Context) -> Iterator[Any]:
 @aiterate.register(ends.Source)
 async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
     if node.kind in ("observable", "publisher"):
-        async for item in run.pushed(node):
-            yield item
+        async with aclosing(run.pushed(node)) as pushed:
+            async for item in pushed:
+                yield item
         return
     if node.on is not None:
-        async for item in in_thread(lambda: iter(node.what if node.kind == "iterable" else opened(node, run)),
-                                    node.on, 1):
-            yield item
+        async with aclosing(in_thread(
+                lambda: iter(node.what if node.kind == "iterable" else opened(node, run)), node.on, 1)) as read:
+            async for item in read:
+                yield item
         return
     if isinstance(node.what, (Iterator, AsyncIterator)):
         once(node)
@@ -118,7 +121,7 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
             yield item
 
 
-async def in_thread(open_: Callable[[], Iterator[Any]], place: Any, most: int) -> AsyncIterator[Any]:
+async def in_thread(open_: Callable[[], Iterator[Any]], place: Any, most: int) -> AsyncGenerator[Any, None]:
     """Read an iterator in a worker thread, ``most`` items at a time."""
     items: Iterator[Any] | None = None
 

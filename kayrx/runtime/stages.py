@@ -91,7 +91,7 @@ async def _(node: combine.Zip, run: Context, step: Step, lanes: Sequence[Gate], 
         for gate in lanes:
             if await gate.wait():
                 return
-        if await emit(tuple([gate.items[0] for gate in lanes])):
+        if await emit(run.ledger.joined([gate.items[0] for gate in lanes], step.label)):
             return
         for gate in lanes:
             pop(gate)
@@ -114,7 +114,7 @@ async def _(node: combine.CombineLatest, run: Context, step: Step, lanes: Sequen
                 continue
             missing -= newest[i] is EMPTY
             newest[i] = gate.items[0]
-            if not missing and await emit(tuple(newest)):
+            if not missing and await emit(run.ledger.joined(newest, step.label)):
                 return
             pop(gate)
         if run.due():
@@ -130,6 +130,8 @@ async def _(node: time.Debounce, run: Context, step: Step, lanes: Sequence[Gate]
     while True:
         await any_of(run, lanes, deadline)
         if lane.items:
+            if held is not EMPTY:
+                run.ledger.lost(held, "filtered", step.label)
             held, deadline = pop(lane), run.backend.now() + node.seconds
         elif lane.closed:
             break
@@ -152,6 +154,8 @@ async def _(node: time.ThrottleFirst, run: Context, step: Step, lanes: Sequence[
                 last = moment
                 if await emit(item):
                     return
+            else:
+                run.ledger.lost(item, "filtered", step.label)
         if run.due():
             await run.rest()
 
@@ -167,6 +171,8 @@ async def _(node: time.Sample, run: Context, step: Step, lanes: Sequence[Gate], 
             if item is not EMPTY and await emit(item):
                 return
         elif lane.items:
+            if held is not EMPTY:
+                run.ledger.lost(held, "filtered", step.label)
             held = pop(lane)
         elif lane.closed:
             break
@@ -203,10 +209,10 @@ async def _(node: windows.Buffer, run: Context, step: Step, lanes: Sequence[Gate
             break
         if held and (len(held) == node.count or (deadline is not None and run.backend.now() >= deadline)):
             full, held, deadline = held, [], None
-            if await emit(full):
+            if await emit(run.ledger.joined(full, step.label, list)):
                 return
     if held:
-        await emit(held)
+        await emit(run.ledger.joined(held, step.label, list))
 
 
 # -- any Rx operator -----------------------------------------------------------------------------
@@ -223,16 +229,17 @@ async def _(node: transform.Rx, run: Context, step: Step, lanes: Sequence[Gate],
             if hosted.is_due:
                 hosted.run_due()
             elif lane.items:
-                hosted.give(lane.items[0])
+                run.ledger.lost(lane.items[0], "absorbed", step.label)
+                hosted.give(run.ledger.value(lane.items[0]))
                 pop(lane)
             elif lane.closed and not completed:
                 completed = True
                 hosted.complete()
             for item in hosted.taken():
-                if await emit(item):
+                if await emit(run.ledger.fresh(item, step.label)):
                     return
         for item in hosted.taken():
-            if await emit(item):
+            if await emit(run.ledger.fresh(item, step.label)):
                 return
     finally:
         hosted.dispose()

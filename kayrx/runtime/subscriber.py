@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -175,7 +175,7 @@ class QueueSubscriber:
 
     # -- reading on a loop -----------------------------------------------------------------------
 
-    async def read(self, run: Context, where: str) -> AsyncIterator[Any]:
+    async def read(self, run: Context) -> AsyncGenerator[Any, None]:
         """The items in order, then the publisher's error; an item's slot is free once it is finished."""
         backend, waiting = run.backend, None
 

@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +21,7 @@ GROUPS = (straight.races, waiting.call_races, waiting.gate_races, starting.races
 
 def order(race: Race) -> tuple[int, str]:
     """W2 before W11, W4a before W4b."""
-    word = race.name.split()[0][1:]
+    word = workload(race)[1:]
     number = word.rstrip("abc")
     return int(number), word[len(number):]
 
@@ -29,15 +30,19 @@ def chosen(only: str) -> list[Race]:
     """The races whose workload is named in ``only`` (W4 names all of W4a, W4b and W4c); all for none."""
     races = sorted((race for group in GROUPS for race in group()), key=order)
     names = [name for name in only.split(",") if name]
-    heads = {name: race.name.split()[0] for race in races for name in (race.name.split()[0],)}
     for name in names:
-        if not any(matches(head, name) for head in heads):
-            raise SystemExit(f"no workload {name!r}; there are {', '.join(heads)}")
-    return [race for race in races if not names or any(matches(race.name.split()[0], name) for name in names)]
+        if not any(belongs(race, name) for race in races):
+            raise SystemExit(f"no workload {name!r}; there are "
+                             + ", ".join(dict.fromkeys(workload(race) for race in races)))
+    return [race for race in races if not names or any(belongs(race, name) for name in names)]
 
 
-def matches(head: str, name: str) -> bool:
-    return head == name or head.rstrip("abc") == name
+def workload(race: Race) -> str:
+    return race.name.split()[0]
+
+
+def belongs(race: Race, name: str) -> bool:
+    return workload(race) == name or workload(race).rstrip("abc") == name
 
 
 def measured(race: Race, settings: Settings) -> list[Row]:
@@ -61,10 +66,9 @@ def main() -> int:
     races = [race for race in chosen(options.only) if race.quick or not options.quick]
     rows = [row for race in races for row in measured(race, settings)]
     print(rendered(rows))
-    goals = [row for row in rows if row.verdict]
-    counts = {word: sum(row.verdict == word for row in goals) for word in ("met", "within slack", "missed", "error")}
+    counts = Counter(row.verdict for row in rows if row.verdict)
     print(f"\nPython {platform.python_version()}, {settings.rounds} rounds, slack {SLACK:.0%}: "
-          + ", ".join(f"{number} {word}" for word, number in counts.items() if number))
+          + ", ".join(f"{number} {word}" for word, number in counts.most_common()))
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     return 1 if missed(rows) else 0

@@ -169,12 +169,35 @@ def long_loop(stages: int) -> Callable[[int], int]:
     return scope["loop"]  # type: ignore[no-any-return]
 
 
+def request_lift(x: int) -> int:
+    return x + 1
+
+
+def request_wanted(x: int) -> bool:
+    return x > 0
+
+
+def request_double(x: int) -> int:
+    return x * 2
+
+
+def request_total(total: int, x: int) -> int:
+    return total + x
+
+
+def request_lower(x: int) -> int:
+    return x - 1
+
+
 def five_calls(count: int) -> int:
-    """W7 by hand: one item through five functions, ``count`` times."""
-    total = 0
-    for x in range(count):
-        total += stage_4(stage_3(stage_2(stage_1(stage_0(x)))))
-    return total
+    """W7 by hand: map, filter, map, scan and map on one item, ``count`` times."""
+    answers = 0
+    for _ in range(count):
+        y = request_lift(20)
+        if not request_wanted(y):
+            continue
+        answers += request_lower(request_total(0, request_double(y)))
+    return answers
 
 
 def pushed_loop(count: int) -> int:

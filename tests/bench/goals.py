@@ -14,6 +14,8 @@ SLACK = 0.15
 Kind = Literal["times", "faster", "above", "amount"]
 Verdict = Literal["met", "within slack", "missed", "error", ""]
 Costs = Mapping[str, Sequence[float]]
+Version = tuple[int, ...]
+HERE: Version = sys.version_info[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Goal:
     kind: Kind = "times"
     later: float | None = None
 
-    def limit(self, version: tuple[int, ...] = sys.version_info[:2]) -> float:
+    def limit(self, version: Version = HERE) -> float:
         """The bound that holds on a version of Python."""
         return self.later if self.later is not None and version >= (3, 13) else self.bound
 
@@ -48,13 +50,13 @@ class Goal:
         ratio = median(own / other for own, other in pairs)
         return ratio if self.kind == "times" else 1 / ratio
 
-    def verdict(self, figure: float, version: tuple[int, ...] = sys.version_info[:2]) -> Verdict:
+    def verdict(self, figure: float, version: Version = HERE) -> Verdict:
         """Met, missed by at most `SLACK`, or missed."""
         limit = self.limit(version)
         over = limit / figure if self.kind == "faster" else figure / limit
         return "met" if over <= 1 else "within slack" if over <= 1 + SLACK else "missed"
 
-    def wording(self, figure: float, unit: str, version: tuple[int, ...] = sys.version_info[:2]) -> tuple[str, str]:
+    def wording(self, figure: float, unit: str, version: Version = HERE) -> tuple[str, str]:
         """The figure and the bound as a reader wants them: ``('reactivex ÷ 5.20', '÷ ≥ 5')``."""
         limit = f"{self.limit(version):g}"
         match self.kind:
@@ -103,7 +105,8 @@ def rows_of(workload: str, unit: str, costs: Costs, goals: Sequence[Goal], base:
             rows.append(Row(workload, name, cost, unit, ratio, bound, goal.verdict(figure)))
             cost = None
         if not own:
-            ratio = "" if name == base else times(name, base, 1).wording(times(name, base, 1).figure(costs), unit)[0]
+            plain = times(name, base, 1)
+            ratio = "" if name == base else plain.wording(plain.figure(costs), unit)[0]
             rows.append(Row(workload, name, cost, unit, ratio))
     return rows
 

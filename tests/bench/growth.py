@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -79,7 +80,8 @@ def flat(name: str, base: str, lengths: tuple[int, ...], contender: Callable[[in
          answer: Callable[[int], Any], **more: Any) -> Race:
     """A race of the same pipeline at several lengths, in which nothing may cost more than the first."""
     contenders = [contender(length) for length in lengths]
-    return Race(name, answer, contenders, [times(c.name, base, LIMIT) for c in contenders[1:]], base=base, **more)
+    goals = [times(other.name, base, LIMIT) for other in contenders[1:]]
+    return Race(name, answer, contenders, goals, base=base, **more)
 
 
 def label(length: int) -> str:
@@ -111,13 +113,20 @@ def once_async(run: Callable[[int], Awaitable[Any]], length: int) -> Callable[[i
     return one
 
 
+@cache
+def summed_graph(items: int) -> Any:
+    return kx.source(range(items)) >> kx.broadcast(kx.reduce(operator.add, 0) >> kx.to_list(), size=16)
+
+
 async def handed_over(items: int) -> int:
-    return await waiting.gate(items, 16)
+    """Through a gate into a sum, which holds nothing."""
+    return (await summed_graph(items))[0]  # type: ignore[no-any-return]
 
 
-def memory_race(name: str, run: Callable[[int], Any], answer: Callable[[int], Any], *, is_async: bool) -> Race:
-    lengths = (1_000, 10_000, 50_000)
-    wrap = once_async if is_async else once
+def memory_race(name: str, run: Callable[[int], Any], answer: Callable[[int], Any]) -> Race:
+    """What a run holds at the most, at two lengths."""
+    lengths = (50_000, 200_000)  # a crew of sixteen is complete after a few thousand items
+    wrap = once_async if inspect.iscoroutinefunction(run) else once
     return flat(f"W10 memory, {name}", label(lengths[0]), lengths,
                 lambda length: Contender(label(length), wrap(run, length), 1.0, once(answer, length)),
                 answer, size=1, quick=1, unit="bytes", meter=peak_memory)
@@ -130,7 +139,8 @@ def races() -> list[Race]:
                          1.0, repeated(low_loop, length))
 
     def loop_run(length: int) -> Contender:
-        return Contender(label(length), repeated_async(waiting_run, length), 1.0, repeated(waiting_loop, length))
+        return Contender(label(length), repeated_async(waiting_run, length),
+                         1.0, repeated(waiting_loop, length))
 
     def gate_run(length: int) -> Contender:
         return Contender(label(length), repeated_async(partial(waiting.gate, size=16), length),
@@ -154,7 +164,7 @@ def races() -> list[Race]:
              size=1_000_000, quick=0),
         flat("W10 stages", "kayrx, 1 stages", (1, 10, 100), stages, by.stages_loop,
              size=2_000_000, quick=1_000_000, unit="ns/item/stage"),
-        memory_race("straight", lambda n: low_graph(n).collect()[0], low_loop, is_async=False),
-        memory_race("16 at once", waiting_run, waiting_loop, is_async=True),
-        memory_race("gate", handed_over, lambda n: sum(range(n)), is_async=True),
+        memory_race("straight", lambda n: low_graph(n).collect()[0], low_loop),
+        memory_race("16 at once", waiting_run, waiting_loop),
+        memory_race("gate", handed_over, lambda n: sum(range(n))),
     ]

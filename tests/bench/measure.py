@@ -53,7 +53,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Contenders for the same answer.  ``answer`` is the hand loop; ``base`` the one others are compared with.
+    """Contenders for the same answer: ``answer`` gives it, ``base`` is whom the others are compared with.
 
     ``size`` items a round (``quick`` of them in a quick run, which leaves the race out if that is 0);
     ``meter`` measures one piece of work, and its figure divided by the number of items is the cost.

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import anyio
 import httpx2
@@ -124,7 +123,10 @@ async def test_a_client_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(web, "SEND_SECONDS", 0.2)
     source = Watched(waits=False)
 
-    async with served(source) as client, await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as deaf:
+    async with (
+        served(source) as client,
+        await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as deaf,
+    ):
         await deaf.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with anyio.fail_after(10):
             await source.closed.wait()
@@ -177,12 +179,12 @@ async def test_cancelling_the_server_ends_open_streams_and_leaves_nothing() -> N
 
     async with anyio.create_task_group() as group:
         port = await group.start(web.serve, web.app(source, lambda: None), 0)
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            async with client.sse("/events") as stream:
-                await anext(aiter(stream))
-                with anyio.fail_after(2, shield=True):
-                    group.cancel_scope.cancel()
-                    await source.closed.wait()
+        async with httpx2.AsyncClient(trust_env=False) as client, \
+                client.sse(f"http://127.0.0.1:{port}/events") as stream:
+            await anext(aiter(stream))
+            with anyio.fail_after(2, shield=True):
+                group.cancel_scope.cancel()
+                await source.closed.wait()
 
     assert asyncio.all_tasks() == before
     socket.create_server(("127.0.0.1", port)).close()
@@ -214,4 +216,4 @@ def test_a_missing_package_names_the_command_that_installs_it(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "kayrx.demo.web")
     monkeypatch.delattr(kayrx.demo, "web")
     with pytest.raises(MissingDependency, match=r"uvicorn: pip install kayrx\[demo\]"):
-        import kayrx.demo.web as _    # noqa: F401
+        import kayrx.demo.web as _  # noqa: F401

@@ -18,6 +18,7 @@ def _(node: flow.Backpressure, e: Emitter, x: str) -> str:
 @item.register
 def _(node: ends.ToList, e: Emitter, x: str) -> None:
     e.line(f"{e.state('out', '[]')}.append({x})")
+    e.fate("delivered")
 
 
 @result.register
@@ -41,6 +42,7 @@ def _(node: ends.Each | ends.SinkTo, e: Emitter, x: str) -> None:
         e.line(text)
     else:
         e.attempt("_", text, fn, x)
+    e.fate("delivered")
 
 
 @result.register

@@ -38,16 +38,15 @@ def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
     elif is_async_generator(node.fn):
         open_each(e, y, e.call(node.fn, x), asynchronous=True)
     else:
-        e.open_loop(f"for {y} in {e.call(node.fn, x)}:")
+        open_each(e, y, e.call(node.fn, x), asynchronous=False)
     return y
 
 
 def open_each(e: Emitter, y: str, many: str, *, asynchronous: bool) -> None:
     """A loop over an iterator that has to be closed when it is left early."""
-    if asynchronous:
-        e.open_loop(f"async for {y} in closing(run, {many}):")
-    else:
-        e.open_loop(f"for {y} in {many}:")
+    e.split()
+    e.open_loop(f"async for {y} in closing(run, {many}):" if asynchronous else f"for {y} in {many}:")
+    e.child()
 
 
 @item.register
@@ -88,6 +87,7 @@ def _(node: transform.Reduce, e: Emitter, x: str) -> None:
     if node.seed is EMPTY:
         text = f"{x} if {state} is EMPTY else {text}"
     e.line(f"{state} = {text}")
+    e.absorb()
 
 
 @end.register
@@ -96,7 +96,9 @@ def _(node: transform.Reduce, e: Emitter) -> str:
     if node.seed is EMPTY:
         assert e.step is not None
         e.line(f"if {state} is EMPTY: raise {e.param('no_items', no_items)}({e.param('where', e.step.where)})")
-    return last(e, state, "True")
+    y = last(e, state, "True")
+    e.made()
+    return y
 
 
 @item.register
@@ -115,16 +117,20 @@ def _(node: transform.Tap, e: Emitter, x: str) -> str:
 def _(node: transform.Pairwise, e: Emitter, x: str) -> str:
     before, y = e.state("before", "EMPTY"), e.value()
     e.line(f"{y}, {before} = ({before}, {x}), {x}")
+    e.absorb()
     e.indent(f"if {y}[0] is EMPTY:")
-    e.skip()
+    e.skip(None)
     e.dedent()
+    e.made("[1:]")
     return y
 
 
 @item.register
 def _(node: transform.Rx, e: Emitter, x: str) -> str:
     hosted, y = e.state("hosted", f"run.host({e.param('rx', e.step)})"), e.value()
+    e.absorb()
     e.open_loop(f"for {y} in {hosted}.push({x}):")
+    e.made()
     e.stop(f"{hosted}.ended")
     return y
 
@@ -133,4 +139,5 @@ def _(node: transform.Rx, e: Emitter, x: str) -> str:
 def _(node: transform.Rx, e: Emitter) -> str:
     hosted, y = e.state("hosted", f"run.host({e.param('rx', e.step)})"), e.value()
     e.open_loop(f"for {y} in {hosted}.finish():")
+    e.made()
     return y

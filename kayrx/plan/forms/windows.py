@@ -11,17 +11,21 @@ from kayrx.plan.forms.base import end, item, last
 def _(node: windows.Buffer, e: Emitter, x: str) -> str:
     held, y = e.state("held", "[]"), e.value()
     e.line(f"{held}.append({x})")
+    e.absorb()
     e.indent(f"if len({held}) < {node.count}:")
-    e.skip()
+    e.skip(None)
     e.dedent()
     e.line(f"{y}, {held} = {held}, []")
+    e.made()
     return y
 
 
 @end.register
 def _(node: windows.Buffer, e: Emitter) -> str:
     held = e.state("held", "[]")
-    return last(e, held, held)
+    y = last(e, held, held)
+    e.made()
+    return y
 
 
 @item.register
@@ -35,15 +39,19 @@ def _(node: windows.Sliding, e: Emitter, x: str) -> str:
         e.skip()
         e.dedent()
     e.line(f"{held}.append({x}); {fresh} += 1")
+    e.absorb()
     e.indent(f"if len({held}) < {node.count}:")
-    e.skip()
+    e.skip(None)
     e.dedent()
     e.line(f"{y}, {held}, {fresh} = {held}, {held}[{node.step}:], 0")
     if gap:
         e.line(f"{away} = {gap}")
+    e.made(f"[{node.step}:]")
     return y
 
 
 @end.register
 def _(node: windows.Sliding, e: Emitter) -> str:
-    return last(e, e.state("held", "[]"), e.state("fresh", "0"))
+    y = last(e, e.state("held", "[]"), e.state("fresh", "0"))
+    e.made()
+    return y
