@@ -141,11 +141,11 @@ def mermaid(picture: Picture) -> str:
     for box in picture.boxes:
         label = "<br/>".join(_entities(_flat(words)) for words in (box.label, box.detail) if words) or " "
         lines += [f'    {ids[box.key]}{_STYLES[box.kind][3]}"{label}"{_STYLES[box.kind][4]}:::box{box.kind}']
-    for number, group in enumerate(dict.fromkeys(box.group for box in picture.boxes if box.group)):
+    for number, group in enumerate(dict.fromkeys(box.group for box in picture.boxes if box.group.strip())):
         members = [f"        {ids[box.key]}" for box in picture.boxes if box.group == group]
         lines += [f'    subgraph g{number}["{_entities(_flat(group))}"]', *members, "    end"]
     for arrow in picture.arrows:
-        label = f'|"{_entities(_flat(arrow.label))}"|' if arrow.label else ""
+        label = f'|"{_entities(_flat(arrow.label))}"|' if arrow.label.strip() else ""
         lines.append(f"    {ids[arrow.start]} -->{label} {ids[arrow.end]}")
     for kind in dict.fromkeys(box.kind for box in picture.boxes):
         lines.append("    classDef box{} fill:{},stroke:{},color:{}".format(kind, *_STYLES[kind]))
@@ -206,7 +206,7 @@ def svg(picture: Picture) -> str:
 
 @dataclass(slots=True, eq=False)
 class _Spot:
-    """The place of a box, a frame, a label or a bend; near are the places before and after it."""
+    """The place of a box, a frame, a label, or the bend of an arrow; near are the places before and after."""
 
     layer: int
     group: str

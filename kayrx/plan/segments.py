@@ -32,7 +32,8 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e.line("return" if yields else f"return {result_of(e, steps)}")
     outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
              "        nonlocal signal", "        signal = value")
-    return link(e, steps, "", kind="async def", outer=outer, leave=("    return run_, control",))
+    return link(e, steps, "", kind="async def", outer=outer, leave=("    return run_, control",),
+                extra=("now = run.backend.now", "looks, since = 0, now()"))
 
 
 def unit(steps: Steps, options: Options) -> Code:
@@ -71,10 +72,12 @@ def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
     entered(e, seg)
     e.loops[-1].stops.append("signal")
     e.line("count += 1")
-    e.line(f"if not count % {batch(e.options)} and run.due(): await run.rest()")
+    e.indent(f"if not count % {batch(e.options)}:")
+    look(e)
+    e.dedent()
     flow(e, steps, 0, "x")
     e.close_loop()
-    rest(e, "True")
+    rest(e, "True", looks=False)
     e.dedent()
 
 
@@ -87,7 +90,7 @@ def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.close_loop()
     stops(e)
     e.indent("if lane.items:")
-    e.line("if run.due(): await run.rest()")
+    look(e)
     e.dedent()
     e.line("elif await lane.wait(): break")
     e.dedent()
@@ -99,13 +102,22 @@ def entered(e: Emitter, seg: Segment) -> None:
         e.line(f"i = run.enter({(seg.head.label if seg.head else '')!r})")
 
 
+def look(e: Emitter) -> None:
+    """Rest after 256 items or 5 ms, whichever is first (ruling 26)."""
+    e.line("looks += 1")
+    e.indent(f"if looks >= {max(1, e.options.chunk // batch(e.options))} or now() - since > 0.005:")
+    e.line("await run.rest()")
+    e.line("looks, since = 0, now()")
+    e.dedent()
+
+
 def stops(e: Emitter) -> None:
     flags = sorted(set(e.flags.values()))
     if flags:
         e.line(f"if {' or '.join(flags)}: break")
 
 
-def rest(e: Emitter, ended: str) -> None:
+def rest(e: Emitter, ended: str, *, looks: bool = True) -> None:
     """Between two slices: leave if done, hold while paused, let others run if it is time."""
     stops(e)
     e.indent("if signal:")
@@ -113,7 +125,8 @@ def rest(e: Emitter, ended: str) -> None:
     e.line("continue")
     e.dedent()
     e.line(f"if {ended}: break")
-    e.line("if run.due(): await run.rest()")
+    if looks:
+        look(e)
 
 
 # -- tails ---------------------------------------------------------------------------------------

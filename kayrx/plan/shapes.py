@@ -112,8 +112,6 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
     if rests:
         e.line("if x is WAIT: yield WAIT; continue")
     flow(e, steps, 0, "x")
-    if len(e.lines) == 1:
-        e.line("pass")
     e.close_loop()
     completion(e, steps)
     if yields:
@@ -140,6 +138,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
         e.close_loop()
         completion(e, steps)
         e.line("return out")
+    e.at(len(steps), None)
     e.depth = 2
     e.indent("except Exception as error:")
     e.line(f"{e.param('blame', blame)}(error)")

@@ -8,6 +8,7 @@ step to its last in one task.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -27,15 +28,17 @@ class Crew:
     """The workers of one segment: ``most`` calls under way, from their start until their result has left."""
 
     def __init__(self, run: Context, segment: Segment, step: Step, source: Iterator[Any] | None,
-                 lane: Gate | None, emit: Emit, *, waits: bool) -> None:
+                 lane: Gate | None, emit: Emit, fail: Callable[..., None], *, waits: bool) -> None:
         self.run, self.segment, self.step = run, segment, step
+        self.fail, self.failed = fail, False
         self.source, self.lane, self.emit, self.waits = source, lane, emit, waits
         self.started = 0   # items taken
         self.turn = 0      # the number of the item that may leave next
         self.done: dict[int, Any] = {}
         self.sending = False
-        self.over = False
-        self.signal = False
+        self.over = False     # nothing more is wanted
+        self.signal = False   # the run pauses or stops
+        self.halted = False   # one of the two
         self.idle: list[Any] = []
         self.asking = False
         self.hired = self.alive = 0
@@ -68,6 +71,7 @@ class Crew:
 
     def control(self, value: bool) -> None:
         self.signal = value
+        self.halted = value or self.over
 
     async def work(self) -> None:
         """Run until the source has ended and every result has left, or nothing more is wanted."""
@@ -107,24 +111,21 @@ class Crew:
         except BaseException as error:
             if self.run.ours(error):
                 raise
-            self.run.fail(error, self.segment, self.step, number_in_hand(error))
+            self.failed = True
+            self.fail(error, self.segment, self.step, number_in_hand(error))
             self.finish_early()
         finally:
             self.alive -= 1
             self.run.tasks -= self.alive > 0
-            self.run.look_for_deadlock()
+            if not self.over:  # the others wait for nothing but their cancellation
+                self.run.look_for_deadlock()
 
     def finish_early(self) -> None:
         """Nothing more is wanted: calls under way are cancelled."""
-        self.over = True
+        self.over = self.halted = True
         self.group.cancel_scope.cancel()
 
     # -- taking items ----------------------------------------------------------------------------
-
-    def items(self) -> Iterator[Any]:
-        """The shared source, as long as the run neither pauses nor stops."""
-        assert self.source is not None
-        return self.source
 
     async def next(self) -> Any:
         """The next item of the source or lane, or END.  One worker asks the gate, the others wait for it."""
@@ -173,17 +174,23 @@ class Crew:
     async def in_order(self) -> None:
         """Results leave in the order of their items; a finished one that waits keeps its place."""
         run, fn, emit, done, quick = self.run, self.fn, self.emit, self.done, not self.waits
-        source = self.source if self.source is not None else iter(())
         first = True
-        while True:
-            item = END
-            if not self.signal:
-                for item in source:  # the way without a wait: nothing but the call and the hand-over
+        while (item := await self.next()) is not END:
+            number = self.started
+            self.started = number + 1
+            if first:
+                first = False
+                self.hire()
+            await self.leave(number, await fn(item))
+            if self.source is None:
+                if run.due():
+                    await run.rest()
+                continue
+            while not self.halted:  # the way without a wait: nothing but the call and the hand-over
+                item = END
+                for item in islice(self.source, LOOK):
                     number = self.started
                     self.started = number + 1
-                    if first:
-                        first = False
-                        self.hire()
                     value = await fn(item)
                     if quick and number == self.turn and not done:
                         self.turn = number + 1
@@ -191,25 +198,12 @@ class Crew:
                             return self.finish_early()
                     else:
                         await self.leave(number, value)
-                    if self.over:
-                        return None
-                    if not number % LOOK and run.due():
-                        await run.rest()
-                    if self.signal:
+                    if self.halted:
                         break
-            if not self.signal and self.source is not None:
-                return None
-            item = await self.next()
-            if item is END:
-                return None
-            number = self.started
-            self.started = number + 1
-            if first:
-                first = False
-                self.hire()
-            await self.leave(number, await fn(item))
-            if run.due():
-                await run.rest()
+                if item is END:
+                    return None
+                if run.due():
+                    await run.rest()
 
     async def leave(self, number: int, value: Any) -> None:
         """Send a result when its turn has come, and those that waited behind it."""

@@ -10,14 +10,14 @@ run raises the very object outside (ruling 22).
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import anyio
 
-from kayrx.plan.plan import Segment
+from kayrx.plan.cut import takes_nothing
+from kayrx.plan.plan import Segment, Step
 from kayrx.plan.segments import emit_waits
 from kayrx.plan.traits import is_pool
 from kayrx.runtime.backend import SyncBackend, current
@@ -58,6 +58,8 @@ def run_linear(program: Program, world: World) -> Any:
     run = Context(program, world, SyncBackend(world))
     segment = program.plan.segments[0]
     if segment.fed == "push":
+        from kayrx.runtime.pushing import run_pushed  # late: it loads reactivex
+
         return run_pushed(program, run)
     items: Any = ()
     try:
@@ -75,45 +77,6 @@ def close(items: Any) -> None:
     closing = getattr(items, "close", None)
     if closing is not None:
         closing()
-
-
-def run_pushed(program: Program, run: Context) -> Any:
-    """Run a linear plan over an Observable: it pushes through the fused step (ruling 19)."""
-    segment = program.plan.segments[0]
-    assert segment.head is not None
-    over = threading.Event()
-    given: list[Any] = []
-
-    def complete(result: Any) -> None:
-        given.append(result)
-        over.set()
-
-    def failed(error: BaseException) -> None:
-        if run.failure is None:
-            run.fail(error, segment)
-        over.set()
-
-    push, finish = program.push.function(run, lambda x: None, complete)
-
-    def on_next(item: Any) -> None:
-        try:
-            push(item)
-        except BaseException as error:
-            failed(error)
-            raise
-
-    if program.closed_from_start:
-        finish()
-        return given[0]
-    subscription = segment.head.node.what.subscribe(  # type: ignore[attr-defined]
-        push if program.bare else on_next, failed, lambda: over.is_set() or finish())
-    try:
-        over.wait()
-    finally:
-        subscription.dispose()
-    if run.failure is not None:
-        raise run.failure
-    return given[0]
 
 
 # -- networks ------------------------------------------------------------------------------------
@@ -181,13 +144,13 @@ class Network:
             source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)
             if len(codes) > 1:
                 source = codes[0].function(source, run)
-            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, waits=waits)
+            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, self.failed, waits=waits)
             run.controls.append(crew.control)
             try:
                 await crew.work()
             finally:
                 await self.closed(closing)
-            if run.failure is not None:
+            if crew.failed:
                 return None
         return await finish() if waits else finish()
 
@@ -195,6 +158,8 @@ class Network:
         """What the segment reads, and what is to be closed after it."""
         run, head = self.run, segment.head
         assert head is not None
+        if takes_nothing(segment) or run.stopping:
+            return (iter(()), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             if head.guards:
                 items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
@@ -220,29 +185,36 @@ class Network:
 
     async def task(self, segment: Segment, main: Main) -> None:
         """One segment from first to last; whatever ends it, its gates are let go."""
-        run = self.run
+        run, ended = self.run, False
         try:
+            if run.paused:
+                await run.hold(lambda _: None)
             run.results[segment.index] = await main()
+            ended = run.failure is None
         except GeneratorExit:
             raise
         except BaseException as error:
             if not self.sync and run.ours(error):
                 raise
-            self.failed(segment, error)
+            self.failed(error, segment)
+            ended = run.failure is None
         finally:
             for gate in self.fans[segment.index].gates:
-                gate.close()
+                if ended or gate.outside:  # to the next segment a failure must not look like the end
+                    gate.close()
             for index in segment.lanes:
                 run.gates[index].cancel()
             run.tasks -= 1
-            run.look_for_deadlock()
+            if ended:
+                run.look_for_deadlock()
 
-    def failed(self, segment: Segment, error: BaseException) -> None:
+    def failed(self, error: BaseException, segment: Segment, step: Step | None = None,
+               item: int | None = None) -> None:
         """A branch that was written to detach is reported; any other failure ends the run."""
         if detaches(self.program, segment) and isinstance(error, Exception):
             self.run.tell("detached", error=error, segment=segment.index)
             return
-        self.run.fail(error, segment)
+        self.run.fail(error, segment, step, item)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -275,6 +247,12 @@ class Network:
             raise self.run.failure
         given = [self.run.results.get(index) for index in self.plan.sinks]
         return None if not given else given[0] if len(given) == 1 else tuple(given)
+
+
+async def nothing() -> AsyncIterator[Any]:
+    """What a source gives that nobody wants opened."""
+    return
+    yield
 
 
 def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, bool]]:

@@ -59,7 +59,7 @@ class Run:
         if self._network is not None:
             raise RunError("this run has been started; graph.start() gives a fresh one")
         self._network = Network(self._program, self._world)
-        self._ended = anyio.Event()
+        self._ended, self._scope = anyio.Event(), anyio.CancelScope()
         self._began = self._network.run.backend.now()
         if self._host is None:
             self._group = anyio.create_task_group()

@@ -45,7 +45,8 @@ class QueueSubscriber:
         self.gone = 0    # how many are finished and not yet asked for again
         self.ended = self.left = False
         self.error: BaseException | None = None
-        self.wake: Callable[[], None] = nobody
+        self.wake: Callable[[], None] = nobody    # called after each signal
+        self.broken: Callable[[], None] = nobody  # called after an error, for whoever need not read to it
         self._calling: int | None = None  # the thread that calls the subscription at this moment
 
     def open(self) -> None:
@@ -103,6 +104,7 @@ class QueueSubscriber:
                 return
             self.error, self.ended, self.subscription = error, True, None
         self.wake()
+        self.broken()
 
     def overrun(self) -> Exception:
         return RunError("the publisher sent more items than were requested: rule 1.1")
@@ -120,6 +122,7 @@ class QueueSubscriber:
             self.error, self.ended = error, True
         self._call()
         self.wake()
+        self.broken()
 
     # -- upstream --------------------------------------------------------------------------------
 
@@ -137,8 +140,8 @@ class QueueSubscriber:
         """Nothing more is wanted: drop what waits, and cancel upstream unless it has ended.  Idempotent."""
         with self.lock:
             self.left = self.ended = True
-            self.wake = nobody
-            self.items.clear()
+            self.wake = self.broken = nobody
+            self.items = deque()
         self._call()
 
     def _call(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+monotonic = time.monotonic
 _runs = itertools.count(1)
 
 
@@ -45,4 +46,4 @@ class World:
 
     @property
     def clock(self) -> Callable[[], float]:
-        return self.now or time.monotonic
+        return self.now or monotonic

@@ -15,8 +15,7 @@ from tests.bench import growth, starting, straight, waiting
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
 
-GROUPS = (straight.races, waiting.call_races, waiting.gate_races, starting.races, straight.later_races,
-          growth.races)
+GROUPS = (straight.races, waiting.races, starting.races, growth.races)
 
 
 def order(race: Race) -> tuple[int, str]:
@@ -51,7 +50,8 @@ def measured(race: Race, settings: Settings) -> list[Row]:
     try:
         return race.rows(settings)
     except Exception as error:  # one broken workload must not hide the figures of the others
-        return [Row(race.name, f"{type(error).__name__}: {error}", None, race.unit, verdict="error")]
+        print(f"{race.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return [Row(race.name, type(error).__name__, None, race.unit, verdict="error")]
     finally:
         print(f"{race.name}: {time.perf_counter() - begin:.1f} s", file=sys.stderr)
 

@@ -189,14 +189,19 @@ def request_lower(x: int) -> int:
     return x - 1
 
 
-def five_calls(count: int) -> int:
-    """W7 by hand: map, filter, map, scan and map on one item, ``count`` times."""
+def request(x: int) -> int | None:
+    """W7 by hand: what a handler would call, one item through map, filter, map, scan and map."""
+    y = request_lift(x)
+    if not request_wanted(y):
+        return None
+    return request_lower(request_total(0, request_double(y)))
+
+
+def requests(count: int) -> int:
+    """The handler called as often."""
     answers = 0
     for _ in range(count):
-        y = request_lift(20)
-        if not request_wanted(y):
-            continue
-        answers += request_lower(request_total(0, request_double(y)))
+        answers += request(20) or 0
     return answers
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import operator
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
 import kayrx as kx
 from tests.bench import functions as by, straight, waiting
-from tests.bench.goals import times
+from tests.bench.goals import Goal, times
 from tests.bench.measure import Contender, Race
 
 LIMIT = 1.10
@@ -77,10 +77,10 @@ def repeated_async(run: Callable[[int], Awaitable[Any]], length: int) -> Callabl
 
 
 def flat(name: str, base: str, lengths: tuple[int, ...], contender: Callable[[int], Contender],
-         answer: Callable[[int], Any], **more: Any) -> Race:
+         answer: Callable[[int], Any], more_goals: Sequence[Goal] = (), **more: Any) -> Race:
     """A race of the same pipeline at several lengths, in which nothing may cost more than the first."""
     contenders = [contender(length) for length in lengths]
-    goals = [times(other.name, base, LIMIT) for other in contenders[1:]]
+    goals = [times(other.name, base, LIMIT) for other in contenders[1:]] + list(more_goals)
     return Race(name, answer, contenders, goals, base=base, **more)
 
 
@@ -163,6 +163,7 @@ def races() -> list[Race]:
         flat("W10 gate, a million", label(10_000), (10_000, 1_000_000), gate_run, low_loop,
              size=1_000_000, quick=0),
         flat("W10 stages", "kayrx, 1 stages", (1, 10, 100), stages, by.stages_loop,
+             more_goals=[times("kayrx, 100 stages", "kayrx, 10 stages", LIMIT)],
              size=2_000_000, quick=1_000_000, unit="ns/item/stage"),
         memory_race("straight", lambda n: low_graph(n).collect()[0], low_loop),
         memory_race("16 at once", waiting_run, waiting_loop),

@@ -1,4 +1,4 @@
-"""W1, W2, W3, W9 and W11: pipelines in which nothing waits."""
+"""W1, W2, W3 and W9: pipelines in which nothing waits."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def by_hand(stages: int) -> Callable[[int], int]:
     return lambda count: by.long_loop(stages)(max(1, count // stages))
 
 
-# -- W9, W11 -------------------------------------------------------------------------------------
+# -- W9 ------------------------------------------------------------------------------------------
 
 
 @cache
@@ -106,69 +106,76 @@ def from_observable(items: int) -> Any:
 
 def races() -> list[Race]:
     """The races of this module, in the order of PERFORMANCE.md."""
+    return [filter_race(), window_race(), stage_race(), length_race(), observable_race()]
+
+
+def filter_race() -> Race:
+    """W1."""
+    return Race("W1", by.filter_loop, [
+        Contender("hand loop", by.filter_loop),
+        Contender("kayrx", lambda n: filtered(n).collect()[0]),
+        Contender("hand loop, inlined", by.filter_loop_inlined),
+        Contender("kayrx it", lambda n: filtered_it(n).collect()[0]),
+        Contender("kayrx lambdas inlined", lambda n: filtered_lambdas(n).collect(inline=True)[0]),
+        Contender("reactivex", peers.filtered, 0.2),
+        Contender("generators", generators),
+        *peers.with_bytewax("bytewax", peers.filtered_bytewax, 0.1),
+        Contender("aiostream", peers.filtered_aiostream, SLOW),
+    ], [
+        times("kayrx", "hand loop", 1.05), faster("kayrx", "reactivex", 5, later=3.5),
+        times("kayrx it", "hand loop", 0.60), faster("kayrx it", "reactivex", 9, later=5.5),
+        times("kayrx lambdas inlined", "hand loop", 0.60),
+        faster("kayrx lambdas inlined", "reactivex", 9, later=5.5),
+    ], size=1_000_000, quick=400_000)
+
+
+def window_race() -> Race:
+    """W2."""
+    return Race("W2", by.window_loop, [
+        Contender("hand loop", by.window_loop),
+        Contender("kayrx", lambda n: windows(n).collect()[0]),
+        Contender("hand loop, inlined", by.window_loop_inlined),
+        Contender("kayrx it", lambda n: windows_it(n).collect()[0]),
+        Contender("kayrx lambdas inlined", lambda n: windows_lambdas(n).collect(inline=True)[0]),
+        Contender("reactivex", peers.windows, 0.1),
+        *peers.with_bytewax("bytewax", peers.windows_bytewax, 0.05),
+        Contender("aiostream", peers.windows_aiostream, SLOW),
+    ], [
+        times("kayrx", "hand loop", 1.05), faster("kayrx", "reactivex", 20, later=15),
+        faster("kayrx it", "reactivex", 30, later=22),
+        faster("kayrx lambdas inlined", "reactivex", 30, later=22),
+    ], size=1_000_000, quick=400_000)
+
+
+def stage_race() -> Race:
+    """W3."""
+    return Race("W3", by.stages_loop, [
+        Contender("hand loop", by.stages_loop),
+        Contender("kayrx", lambda n: staged(n).collect()[0]),
+        Contender("hand loop, inlined", by.stages_loop_inlined),
+        Contender("kayrx it", lambda n: staged_it(n).collect()[0]),
+        Contender("reactivex", peers.staged, 0.2),
+        Contender("generators", staged_generators),
+        *peers.with_bytewax("bytewax", peers.staged_bytewax, 0.1),
+        Contender("aiostream", peers.staged_aiostream, SLOW),
+    ], [times("kayrx", "hand loop", 1.0), faster("kayrx", "reactivex", 4.4, later=3.3)],
+        size=300_000, quick=120_000)
+
+
+def length_race() -> Race:
+    """W3: no cliff however long the series is."""
     lengths = (10, 16, 20, 24, 300)
-    return [
-        Race("W1", by.filter_loop, [
-            Contender("hand loop", by.filter_loop),
-            Contender("kayrx", lambda n: filtered(n).collect()[0]),
-            Contender("hand loop, inlined", by.filter_loop_inlined),
-            Contender("kayrx it", lambda n: filtered_it(n).collect()[0]),
-            Contender("kayrx lambdas inlined", lambda n: filtered_lambdas(n).collect(inline=True)[0]),
-            Contender("reactivex", peers.filtered, 0.2),
-            Contender("generators", generators),
-            *peers.with_bytewax("bytewax", peers.filtered_bytewax, 0.1),
-            Contender("aiostream", peers.filtered_aiostream, SLOW),
-        ], [
-            times("kayrx", "hand loop", 1.05), faster("kayrx", "reactivex", 5, later=3.5),
-            times("kayrx it", "hand loop", 0.60), faster("kayrx it", "reactivex", 9, later=5.5),
-            times("kayrx lambdas inlined", "hand loop", 0.60),
-            faster("kayrx lambdas inlined", "reactivex", 9, later=5.5),
-        ], size=1_000_000, quick=400_000),
-        Race("W2", by.window_loop, [
-            Contender("hand loop", by.window_loop),
-            Contender("kayrx", lambda n: windows(n).collect()[0]),
-            Contender("hand loop, inlined", by.window_loop_inlined),
-            Contender("kayrx it", lambda n: windows_it(n).collect()[0]),
-            Contender("kayrx lambdas inlined", lambda n: windows_lambdas(n).collect(inline=True)[0]),
-            Contender("reactivex", peers.windows, 0.1),
-            *peers.with_bytewax("bytewax", peers.windows_bytewax, 0.05),
-            Contender("aiostream", peers.windows_aiostream, SLOW),
-        ], [
-            times("kayrx", "hand loop", 1.05), faster("kayrx", "reactivex", 20, later=15),
-            faster("kayrx it", "reactivex", 30, later=22),
-            faster("kayrx lambdas inlined", "reactivex", 30, later=22),
-        ], size=1_000_000, quick=400_000),
-        Race("W3", by.stages_loop, [
-            Contender("hand loop", by.stages_loop),
-            Contender("kayrx", lambda n: staged(n).collect()[0]),
-            Contender("hand loop, inlined", by.stages_loop_inlined),
-            Contender("kayrx it", lambda n: staged_it(n).collect()[0]),
-            Contender("reactivex", peers.staged, 0.2),
-            Contender("generators", staged_generators),
-            *peers.with_bytewax("bytewax", peers.staged_bytewax, 0.1),
-            Contender("aiostream", peers.staged_aiostream, SLOW),
-        ], [times("kayrx", "hand loop", 1.0), faster("kayrx", "reactivex", 4.4, later=3.3)],
-            size=300_000, quick=120_000),
-        Race("W3 length", by.stages_loop, [
-            *(Contender(f"kayrx, {k} stages", by_stages(k), 1.0, by_hand(k)) for k in lengths),
-            *(Contender(f"hand loop, {k} stages", by_hand(k), 1.0, by_hand(k)) for k in (10, 300)),
-        ], [times(f"kayrx, {k} stages", "kayrx, 10 stages", 1.10) for k in lengths[1:]],
-            size=3_000_000, quick=1_200_000, base="kayrx, 10 stages", unit="ns/item/stage"),
-    ]
+    return Race("W3 length", by.stages_loop, [
+        *(Contender(f"kayrx, {k} stages", by_stages(k), 1.0, by_hand(k)) for k in lengths),
+        *(Contender(f"hand loop, {k} stages", by_hand(k), 1.0, by_hand(k)) for k in (10, 300)),
+    ], [times(f"kayrx, {k} stages", "kayrx, 10 stages", 1.10) for k in lengths[1:]],
+        size=3_000_000, quick=1_200_000, base="kayrx, 10 stages", unit="ns/item/stage")
 
 
-def later_races() -> list[Race]:
-    """W9 and W11."""
-    return [
-        Race("W9", by.filter_loop, [
-            Contender("hand loop", by.filter_loop),
-            Contender("kayrx", lambda n: from_observable(n).run()[0]),
-            Contender("reactivex", peers.filtered),
-        ], [faster("kayrx", "reactivex", 2.2)], size=200_000, quick=80_000),
-        Race("W11", by.filter_loop, [
-            Contender("metrics off", lambda n: filtered(n).collect()[0]),
-            Contender("metrics on", lambda n: filtered(n).collect(metrics=True)[0]),
-            Contender("hand loop", by.filter_loop),
-        ], [times("metrics on", "metrics off", 1.05), times("metrics off", "hand loop", 1.05)],
-            size=1_000_000, quick=400_000),
-    ]
+def observable_race() -> Race:
+    """W9: an existing Observable is the source."""
+    return Race("W9", by.filter_loop, [
+        Contender("hand loop", by.filter_loop),
+        Contender("kayrx", lambda n: from_observable(n).run()[0]),
+        Contender("reactivex", peers.filtered),
+    ], [faster("kayrx", "reactivex", 2.2)], size=200_000, quick=80_000)

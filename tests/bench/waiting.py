@@ -126,6 +126,24 @@ def call_races() -> list[Race]:
     ]
 
 
+async def mapped_and_watched(items: int) -> int:
+    """The same run with a handle, whose metrics are read a hundred times a second."""
+    async with mapped_graph(items, at_once, 1).start() as run:
+        while not run.done:
+            run.metrics()
+            await asyncio.sleep(0.01)
+    return run.result[0]  # type: ignore[no-any-return]
+
+
+def metrics_race() -> Race:
+    """W11: counts are kept anyway, so what may cost is the handle and reading them."""
+    return Race("W11", partial(awaited_loop, fn=at_once), [
+        calls("metrics off", mapped, fn=at_once, concurrency=1),
+        Contender("metrics on", mapped_and_watched),
+        calls("await loop", awaited_loop, fn=at_once),
+    ], [times("metrics on", "metrics off", 1.05)], size=300_000, quick=300_000, base="metrics off")
+
+
 # -- W5 ------------------------------------------------------------------------------------------
 
 received: list[int] = []
@@ -217,3 +235,7 @@ def gate_races() -> list[Race]:
         *([faster("kayrx pulled", "asyncio.Queue", 40)] if size == 1 else [])],
         size=30_000 if size == 1 else 100_000, quick=10_000 if size == 1 else 50_000, base="asyncio.Queue")
         for size in SIZES]
+
+
+def races() -> list[Race]:
+    return [*call_races(), *gate_races(), metrics_race()]

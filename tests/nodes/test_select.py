@@ -70,10 +70,9 @@ def test_the_source_is_let_go_with_the_last_wanted_item(
     """Once the last item has passed, nothing more is read, and the source's ``finally`` has run."""
     source = tracked(count())
 
-    out = (kx.source(source) >> graph).collect(backend=backend)
+    (kx.source(source) >> graph).run(backend=backend)
 
     assert source.read == read and source.closed
-    assert out == kx.source(range(read)).collect() or out  # something came, from an endless source
 
 
 def test_take_zero_pulls_nothing(backend: str, tracked: Any) -> None:

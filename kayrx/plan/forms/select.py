@@ -22,7 +22,11 @@ def _(node: select.Filter, e: Emitter, x: str) -> str:
 
 
 @item.register
-def _(node: select.Take, e: Emitter, x: str) -> str:
+def _(node: select.Take, e: Emitter, x: str) -> str | None:
+    if not node.count:
+        e.stop("True")
+        e.skip()
+        return None
     taken = e.state("taken", "0")
     e.line(f"{taken} += 1")
     e.stop(f"{taken} >= {node.count}")
