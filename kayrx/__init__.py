@@ -15,6 +15,7 @@ install(
     plan="kayrx.plan.explain",
     draw="kayrx.plan.draw",
     engine="kayrx.runtime.faces",
+    callbacks="kayrx.runtime.callbacks",
     place="kayrx.runtime.place",
     feed="kayrx.runtime.feed",
     hosted="kayrx.runtime.hosted",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.windows import buffer, sliding
     from kayrx.plan.plan import Options
     from kayrx.runtime.run import Run
+    from kayrx.runtime.subject import Subject
     from kayrx.runtime.world import World
 
 _HOMES = {
@@ -86,6 +88,7 @@ _HOMES = {
     "kayrx.nodes.windows": "buffer sliding",
     "kayrx.plan.plan": "Options",
     "kayrx.runtime.run": "Run",
+    "kayrx.runtime.subject": "Subject",
     "kayrx.runtime.world": "World",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -94,7 +97,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Run", "RunError", "Sink",
-    "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat", "concat_map",
+    "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat", "concat_map",
     "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed", "each",
     "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map", "merge", "pairwise",
     "partition", "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kayrx.plan.plan import Plan
     from kayrx.runtime.publisher import Processor, Publisher
     from kayrx.runtime.run import Run
+    from kayrx.runtime.subject import Subscription
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -143,6 +144,17 @@ class Graph(Generic[In, Out]):
     def to_observable(self, **options: Any) -> Observable[Out]:
         """The graph as a cold `reactivex.Observable`: each subscription is a run, disposal cancels it."""
         return floor("rx").to_observable(self, **options)  # type: ignore[no-any-return]
+
+    def subscribe(self, on_next: Callable[[Out], Any] | None = None,
+                  on_error: Callable[[Exception], Any] | None = None,
+                  on_completed: Callable[[], Any] | None = None) -> Subscription:
+        """Run by callbacks, as in Rx; ``dispose()`` on what it gives cancels.
+
+        A graph over a push source in which nothing waits becomes one fused step that the source
+        calls itself; any other goes by `to_observable`.  Without ``on_error`` an error is raised to
+        whoever pushed.
+        """
+        return floor("callbacks").subscribe(self, on_next, on_error, on_completed)  # type: ignore[no-any-return]
 
     def operator(self, **options: Any) -> Callable[[Observable[Any]], Observable[Out]]:
         """An open graph as an Rx operator, for ``observable.pipe(graph.operator())``."""

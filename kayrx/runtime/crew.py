@@ -111,7 +111,7 @@ class Crew:
         except BaseException as error:
             if self.run.ours(error):
                 raise
-            self.failed = True
+            self.failed, self.turn = True, -1  # no other result leaves any more
             self.fail(error, self.segment, self.step, number_in_hand(error))
             self.finish_early()
         finally:
@@ -207,6 +207,8 @@ class Crew:
 
     async def leave(self, number: int, value: Any) -> None:
         """Send a result when its turn has come, and those that waited behind it."""
+        if self.over:
+            return
         self.done[number] = value
         if number != self.turn or self.sending:
             while self.turn <= number and not self.over:
@@ -265,6 +267,8 @@ class Crew:
 
     async def send(self, value: Any) -> bool:
         """Send one item on; one worker at a time where sending may wait."""
+        if self.over:
+            return True
         if not self.waits:
             return bool(self.emit(value))
         while self.sending:

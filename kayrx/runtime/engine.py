@@ -145,7 +145,8 @@ class Network:
             if len(codes) > 1:
                 source = codes[0].function(source, run)
             crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, self.failed, waits=waits)
-            run.controls.append(crew.control)
+            if source is not None:  # what is in a gate is under way, and goes on while the run pauses or stops
+                run.controls.append(crew.control)
             try:
                 await crew.work()
             finally:

@@ -45,7 +45,8 @@ class Program:
     @cached_property
     def rests(self) -> tuple[Code, ...]:
         """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
-        return tuple(shapes.pump(run, self.options, yields=True, rests=True) for run in self.plan.segments[0].runs)
+        runs = self.plan.segments[0].runs
+        return tuple(shapes.pump(run, self.options, yields=True, rests=True) for run in runs)
 
     @cached_property
     def push(self) -> Code:
@@ -99,8 +100,8 @@ class Program:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "push", "agen") if n in made]
-        found += [*made.get("before", ()), *made.get("rests", ())]
-        return found + [c for cs in made.get("mains", ()) for c in cs] + list(self._units.values()) + self._calls
+        found += [*made.get("before", ()), *made.get("rests", ()), *self._units.values(), *self._calls]
+        return found + [c for cs in made.get("mains", ()) for c in cs]
 
 
 def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False) -> Program:

@@ -100,7 +100,8 @@ def processor(graph: Graph[Any, Any], *, size: int = DEFAULT, none: Nulls = "rej
     return Processor(terms(graph, made, rest, none, on_report), host, size)
 
 
-def terms(graph: Graph[Any, Any], made: Program, rest: dict[str, Any], none: str, on_report: Report | None) -> Terms:
+def terms(graph: Graph[Any, Any], made: Program, rest: dict[str, Any], none: str,
+          on_report: Report | None) -> Terms:
     if none not in ("reject", "allow"):
         raise GraphError(f"none={none!r}: reject or allow")
     last = next((node for node in reversed(graph.nodes) if node.role != "guard"), graph.nodes[-1])
@@ -131,7 +132,7 @@ class Publisher(Generic[Out]):
         Raises TypeError for what is no subscriber (1.9); every other failure comes by on_error.
         """
         if not all(callable(getattr(subscriber, name, None)) for name in SIGNALS):
-            raise TypeError(f"subscribe({subscriber!r}): rule 1.9 wants a subscriber, with {', '.join(SIGNALS)}")
+            raise TypeError(f"subscribe({subscriber!r}): rule 1.9 wants a subscriber: {', '.join(SIGNALS)}")
         self._link(subscriber, host or self._host).open()
 
     def _link(self, subscriber: Any, host: Any, inbox: QueueSubscriber | None = None) -> Link:
@@ -164,7 +165,7 @@ class Processor(Publisher[Out], Generic[In, Out]):
         if self._served.acquire(blocking=False):
             return super()._link(subscriber, host, self._inbox)
         return Refusal(self._terms, subscriber, None, RunError(
-            f"{self._terms.where}: a processor serves one subscriber (rule 1.11); graph.processor() makes another"))
+            f"{self._terms.where}: a processor serves one subscriber (rule 1.11); make one for each"))
 
     def on_subscribe(self, subscription: Subscription) -> None:
         """Take this upstream, and ask it for ``size`` items; raises TypeError for None (2.13)."""

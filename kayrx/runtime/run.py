@@ -73,11 +73,13 @@ class Run:
         network, ended = self._network, self._ended
         assert network is not None and ended is not None
         try:
-            with anyio.CancelScope() as self._scope:
+            with self._scope:
                 try:
-                    self._result = await network.execute()
+                    if not network.run.cancelled:
+                        self._result = await network.execute()
                 except BaseException as error:
                     if network.run.failure is not error:
+                        network.run.cancelled = True
                         raise
                     self._error = error
         finally:
@@ -99,6 +101,8 @@ class Run:
 
     async def _cancelled(self) -> None:
         assert self._network is not None and self._ended is not None
+        if self.done:
+            return
         self._network.run.cancelled = True
         self._scope.cancel()
         with anyio.CancelScope(shield=True):

@@ -98,8 +98,10 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
                 yield item
         return
     if node.on is not None:
-        async with aclosing(in_thread(
-                lambda: iter(node.what if node.kind == "iterable" else opened(node, run)), node.on, 1)) as read:
+        def begun() -> Iterator[Any]:
+            return iter(node.what if node.kind == "iterable" else opened(node, run))
+
+        async with aclosing(in_thread(begun, node.on, 1)) as read:
             async for item in read:
                 yield item
         return

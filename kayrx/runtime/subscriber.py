@@ -32,7 +32,8 @@ class QueueSubscriber:
              gives None (``none="allow"``).
     """
 
-    def __init__(self, publisher: Any, size: int, *, none: str | None = None, batch: int | None = None) -> None:
+    def __init__(self, publisher: Any, size: int, *, none: str | None = None,
+                 batch: int | None = None) -> None:
         if size < 1:
             raise RunError("a subscriber needs room for at least one item")
         self.publisher, self.size = publisher, size
@@ -241,4 +242,4 @@ class Hot(QueueSubscriber):
 
     def overrun(self) -> Exception:
         return GateOverflow(f"the Observable sent more than {self.size} items that nobody has requested: "
-                            "request more, or let it drop some before the graph (ops.sample, ops.throttle_first)")
+                            "request more, or drop some before the graph (ops.sample, ops.throttle_first)")

@@ -21,7 +21,8 @@ KEPT = 100
 class Terms:
     """What all subscriptions of one publisher share."""
 
-    def __init__(self, made: Program, world: World, where: str, takes_none: bool, on_report: Report | None) -> None:
+    def __init__(self, made: Program, world: World, where: str, takes_none: bool,
+                 on_report: Report | None) -> None:
         self.program, self.world, self.where, self.takes_none = made, world, where, takes_none
         self.on_report = on_report
         self.reports: list[BaseException] = []

@@ -1,0 +1,123 @@
+"""`Subject`: a push source without a queue; ``on_next`` is the fused step of its subscriber itself.
+
+As in Rx it is driven by one producer at a time and holds nothing.  For several threads, or where a
+node waits and the producer is to be held back, use `queue_source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+T = TypeVar("T")
+
+
+def _nobody(*_: object) -> None:
+    """What a subject without subscribers does with an item: nothing."""
+
+
+class Subscription:
+    """What ``subscribe`` gives: ``dispose()`` ends it; idempotent."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end: Callable[[], None] | None = end
+
+    def dispose(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+
+class Subject(Generic[T]):
+    """An observer and a source in one: ``subject.on_next(x)`` pushes ``x`` through every subscriber.
+
+    In:      items by ``on_next``, then at most one ``on_error`` or ``on_completed``.
+    Order:   subscribers in the order they came; one producer at a time (Rx grammar).
+    Memory:  none; an item that nobody hears is gone.
+    Raises:  a subscriber that raises is cut off and its error told to its own ``on_error``; with
+             one subscriber the call is direct, and what it raises reaches the producer.
+    Source:  RxPY Subject.
+
+    >>> import kayrx as kx
+    >>> numbers = kx.Subject()
+    >>> subscription = (numbers >> kx.map(kx.it * 10)).subscribe(print)
+    >>> numbers.on_next(1); numbers.on_next(2); subscription.dispose(); numbers.on_next(3)
+    10
+    20
+    """
+
+    __slots__ = ("_ended", "_error", "_subscribers", "on_next")
+
+    on_next: Callable[[T], object]
+
+    def __init__(self) -> None:
+        self._subscribers: list[tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = []
+        self._ended = False
+        self._error: Exception | None = None
+        self.on_next = _nobody
+
+    def subscribe(self, on_next: Callable[[T], object] = _nobody, on_error: Callable[..., object] = _nobody,
+                  on_completed: Callable[[], object] = _nobody, *, scheduler: object = None) -> Subscription:
+        """Hear what is pushed from now on; after the end, only the end."""
+        if self._ended:
+            on_completed() if self._error is None else on_error(self._error)
+            return Subscription(_nobody)
+        entry = (on_next, on_error, on_completed)
+        self._subscribers.append(entry)
+        self._aim()
+
+        def leave() -> None:
+            if entry in self._subscribers:
+                self._subscribers.remove(entry)
+                self._aim()
+
+        return Subscription(leave)
+
+    def _aim(self) -> None:
+        """Point ``on_next`` at what it has to do: with one subscriber, at the fused step itself."""
+        ways = self._subscribers
+        self.on_next = _nobody if not ways else ways[0][0] if len(ways) == 1 else self._to_all
+
+    def _to_all(self, item: T) -> None:
+        for entry in tuple(self._subscribers):
+            try:
+                entry[0](item)
+            except Exception as error:  # its siblings never notice
+                if entry in self._subscribers:
+                    self._subscribers.remove(entry)
+                    self._aim()
+                entry[1](error)
+
+    def on_error(self, error: Exception) -> None:
+        """End with an error."""
+        self._error = error
+        self._finish(lambda entry: entry[1](error))
+
+    def on_completed(self) -> None:
+        """End normally."""
+        self._finish(lambda entry: entry[2]())
+
+    def _finish(self, tell: Callable[[Any], object]) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        ways, self._subscribers = self._subscribers, []
+        self._aim()
+        for entry in ways:
+            tell(entry)
+
+    def pipe(self, *operators: Callable[[Any], Any]) -> Observable[Any]:
+        """The subject through RxPY operators, as a reactivex Observable."""
+        from importlib import import_module  # reactivex is heavy, and only this face needs it
+
+        rx = import_module("reactivex")
+        return rx.create(lambda observer, scheduler: self.subscribe(  # type: ignore[no-any-return]
+            observer.on_next, observer.on_error, observer.on_completed)).pipe(*operators)
+
+
+__all__ = ["Subject"]
