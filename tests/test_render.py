@@ -63,7 +63,8 @@ def traced(drawing: str) -> set[tuple[str, str]]:
     names = {(row, hit.start()): hit[0] for row, hit in found}
     seen = set()
     for (row, column), name in names.items():
-        fingers = [(row, column + len(name), "right")]
+        after = column + len(name)
+        fingers = [(row, after + 1, "right")] * lines[row].startswith((" ─", " -"), after)
         while fingers:
             row, column, way = fingers.pop()
             cell = cells.get((row, column), "")
@@ -71,8 +72,8 @@ def traced(drawing: str) -> set[tuple[str, str]]:
                 seen.add((name, names[row, column]))
             elif cell in ("┬", "├"):
                 fingers += [(row, column + 1, "right"), (row + 1, column, "down")]
-            elif cell in ("└", "┴") or (way == "right" and cell in ("─", "┼", "-", ">", " ")):
-                fingers.append((row, column + 1, "right"))
+            elif cell in ("└", "┴", "-", "─", ">") or (cell == "┼" and way == "right"):
+                fingers.append((row, column + 1 + (cell == ">"), "right"))
             elif cell in ("┐", "┤", "│", "┼"):
                 fingers.append((row + 1, column, "down"))
     return seen
@@ -199,8 +200,10 @@ class TestText:
 class TestMermaid:
     def test_graph(self) -> None:
         """Boxes become nodes shaped and coloured by kind, arrows edges, frames subgraphs."""
-        boxes = Box("x y", "range", "3", "source"), Box("end", "map", group="segment 1"), Box("z", "all", "", "sink")
-        drawing = mermaid(Picture(boxes, (Arrow("x y", "end"), Arrow("end", "z", "yes")), "plan"))
+        start, end = Box("x y", "range", "3", "source"), Box("z", "all", "", "sink")
+        boxes = start, Box("end", "map", group="segment 1"), end
+        arrows = Arrow("x y", "end"), Arrow("end", "z", "yes")
+        drawing = mermaid(Picture(boxes, arrows, "plan"))
         assert drawing.split("\n    classDef")[0] == "\n".join(
             [
                 "flowchart LR",
@@ -224,7 +227,7 @@ class TestMermaid:
         labels = re.findall(r'"([^\n]*)"', drawing.replace("<br/>", '""'))
         words = [part for label in labels for part in label.split('""')]
         assert all(re.fullmatch(r"([\w\s,:=.🎉�-]|#\d+;)*", word) for word in words)
-        assert not any(re.search(r"(?<!\w)[-._]|[-.](?!\w)", word) for word in words)
+        assert not any(re.match(r"\d+\. |- |__", word) for word in words)
         meant = [re.sub(r"#(\d+);", lambda hit: chr(int(hit[1])), word) for word in words]
         assert set(meant) >= {word for word in HOSTILE if word.isprintable() and word}
 
@@ -240,13 +243,13 @@ class TestMermaid:
 
 class TestSvg:
     def test_stands_alone(self) -> None:
-        """The SVG is an image with a title, made of nothing but shapes and text; it loads and runs nothing."""
-        for drawing in map(svg, [hostile(), picture("a b c a", "a c", title="plan", frames="a b")]):
+        """The SVG is an image with a title, made of shapes and text only; it loads and runs nothing."""
+        for drawing in map(svg, [hostile(), picture("a b c a", "a c", frames="a b")]):
             root = ElementTree.fromstring(drawing)
             assert root.tag == f"{SVG}svg"
             assert root.get("role") == "img"
             assert root[0].tag == f"{SVG}title"
-            assert {part.tag for part in root[1:]} <= {f"{SVG}{name}" for name in ("rect", "path", "text")}
+            assert {part.tag for part in root[1:]} <= {SVG + "rect", SVG + "path", SVG + "text"}
             assert not re.search(r"url\(|href|\son\w+=|@import", re.sub(r">[^<]*<", "><", drawing))
         assert ElementTree.fromstring(svg(picture("a", title="plan")))[0].text == "plan"
 
@@ -306,8 +309,9 @@ class TestSvg:
     def test_cycles(self) -> None:
         """Arrows which close a cycle are dashed curves below all boxes; a box may point to itself."""
         drawing = svg(picture("a b c b", "c c"))
-        paths = [path for path in ElementTree.fromstring(drawing).iter(f"{SVG}path") if path.get("fill") == "none"]
-        assert [path.get("stroke-dasharray") for path in paths] == [None, None, "5 4", "5 4"]
+        paths = ElementTree.fromstring(drawing).iter(f"{SVG}path")
+        dashes = [path.get("stroke-dasharray") for path in paths if path.get("fill") == "none"]
+        assert dashes == [None, None, "5 4", "5 4"]
         lowest = max(place[3] for place in boxes_of(drawing))
         assert all(max(y for _, y in line) > lowest for line in lines_of(drawing)[2:])
 
@@ -348,8 +352,9 @@ class TestSvg:
 
     def test_kinds(self) -> None:
         """Each kind has colours of its own."""
-        boxes = Box("a", "a", "", "source"), Box("b", "b"), Box("c", "c", "", "sink"), Box("d", "d", "", "gate")
-        drawing = svg(Picture((*boxes, Box("e", "e", "", "fan")), ()))
+        ends = Box("a", "a", "", "source"), Box("b", "b", "", "sink")
+        others = Box("c", "c"), Box("d", "d", "", "gate"), Box("e", "e", "", "fan")
+        drawing = svg(Picture((*ends, *others), ()))
         assert len({shape.get("fill") for shape in ElementTree.fromstring(drawing).iter(f"{SVG}rect")}) == 5
 
 
@@ -416,13 +421,12 @@ class TestEveryDrawing:
             "arrows = tuple(render.Arrow(a, b, a + b) for a, b in zip('abcdefghijaceg', 'bcafghijdjfhbg'))\n"
             f"print(ascii(render.{draw.__name__}(render.Picture(boxes, arrows))))"
         )
-        outputs = {
-            subprocess.check_output([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed})
-            for seed in "123"
-        }
+        command = [sys.executable, "-c", program]
+        seeds = [os.environ | {"PYTHONHASHSEED": seed} for seed in "123"]
+        outputs = {subprocess.check_output(command, env=environment) for environment in seeds}
         assert len(outputs) == 1
 
 
 def test_examples() -> None:
     """The examples in the docstrings are true, and every drawing has one."""
-    assert doctest.testmod(render) == (0, 6)
+    assert doctest.testmod(render) == (0, 5)

@@ -50,7 +50,7 @@ def unwrapped(fn: Any) -> Any:
             fn = fn.func
         elif hasattr(fn, "__wrapped__"):
             fn = fn.__wrapped__
-        elif not isinstance(fn, (Expr, type)) and not inspect.isroutine(fn) and hasattr(type(fn), "__call__"):
+        elif not isinstance(fn, (Expr, type)) and not inspect.isroutine(fn) and callable(fn):
             fn = type(fn).__call__
         else:
             return fn

@@ -58,7 +58,7 @@ def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
         if gate.pulled and gate.target == segment.index:
             yield f"  pulled: {gate.reason}, but the source can wait, so no queue is needed"
     if segment.fan is not None and segment.outs:
-        yield f"  splits: {segment.fan.label} into {counted(len(segment.outs), 'branch').replace('branchs', 'branches')}"
+        yield f"  splits: {segment.fan.label} into {counted(len(segment.outs), 'lane')}"
 
 
 def reads(plan: Plan, segment: Segment) -> str:
@@ -186,7 +186,7 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} may release any number of items at once (unbounded); say max_burst=n"
         case windows.Buffer(count=None):
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
-        case ends.Source(kind="observable") if plan.loop:  # type: ignore[misc]
+        case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
     for guard in step.guards:
         if isinstance(guard, guards.Retry) and node.role == "source" and not getattr(node, "cursor", None):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import reactivex
@@ -85,6 +85,10 @@ def joined(node: Node, branches: list[Observable[Any]]) -> Observable[Any]:
     return FAN_IN[type(node)](*branches)
 
 
+def is_key(key: Callable[[Any], Any], wanted: Any, item: Any) -> bool:
+    return bool(key(item) == wanted)
+
+
 def split(fan: Node, inner: list[Operator], fan_in: Node) -> Operator:
     """The Rx meaning of a fan-out and the fan-in that joins its branches."""
     def ways(shared: Observable[Any]) -> list[Observable[Any]]:
@@ -93,7 +97,7 @@ def split(fan: Node, inner: list[Operator], fan_in: Node) -> Operator:
                 return [shared.pipe(ops.filter(fan.fn)), shared.pipe(ops.filter(lambda x: not fan.fn(x)))]
             case combine.Branch():
                 key = fan.key or (lambda x: x)
-                return [shared.pipe(ops.filter(lambda x, k=k: key(x) == k)) for k in fan.keys]
+                return [shared.pipe(ops.filter(partial(is_key, key, k))) for k in fan.keys]
         return [shared] * len(inner)
 
     def mapper(shared: Observable[Any]) -> Observable[Any]:

@@ -205,8 +205,9 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     origins, e.origins = e.origins, []
     completion(e, steps)
     given = result_of(e, steps)
-    parts = (("emit(x)", ["if ended: return True"], taken, origins, "return False"),
-             ("finish()", [], e.lines, e.origins, f"return {given}"))
+    parts: list[tuple[str, list[str], list[str], list[int], str]] = [
+        ("emit(x)", ["if ended: return True"], taken, origins, "return False"),
+        ("finish()", [], e.lines, e.origins, f"return {given}")]
     e.lines, e.origins, e.depth = [], [], 2
     for header, first, lines, owners, foot in parts:
         e.indent(f"{'async ' if waits else ''}def {header}:")

@@ -82,7 +82,7 @@ def is_stage(step: Step) -> bool:
 def fed_by(node: Node, loop: bool) -> Fed:
     """How a source gives its items: an iterator, an async iterator, or pushes."""
     match node:
-        case ends.Source(kind="observable") if node.on is None:  # type: ignore[misc]
+        case ends.Source(kind="observable") if node.on is None:
             return "push"
         case ends.Lines() | feed.Fed():
             return "aiter" if loop else "iter"

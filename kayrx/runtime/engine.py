@@ -92,6 +92,8 @@ class Network:
         self.sync = sync
         run.gates = [Gate(run, g.size, g.overflow, self.name_of(g.index), outside=g.target is None)
                      for g in self.plan.gates]
+        for lane in program.turns.values():
+            run.gates[lane].turn = []
         self.fans = [Fan([run.gates[i] for i in s.outs]) for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
@@ -190,7 +192,9 @@ class Network:
         try:
             if run.paused:
                 await run.hold(lambda _: None)
-            run.results[segment.index] = await main()
+            turn = self.program.turns.get(segment.index)
+            if turn is None or await run.gates[turn].asked():
+                run.results[segment.index] = await self.while_wanted(segment, main)
             ended = run.failure is None
         except GeneratorExit:
             raise
@@ -208,6 +212,14 @@ class Network:
             run.tasks -= 1
             if ended:
                 run.look_for_deadlock()
+
+    async def while_wanted(self, segment: Segment, main: Main) -> Any:
+        """``main()``, cut short in the middle of any wait once every reader below has left."""
+        fan = self.fans[segment.index]
+        if self.sync or not fan.gates:
+            return await main()
+        with anyio.CancelScope() as fan.scope:
+            return await main()
 
     def failed(self, error: BaseException, segment: Segment, step: Step | None = None,
                item: int | None = None) -> None:

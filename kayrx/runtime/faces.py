@@ -72,7 +72,7 @@ def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) 
 
     def work() -> None:
         try:
-            outcome.append((True, context.run(anyio.run, cancellable, backend=backend)))
+            outcome.append((True, context.run(lambda: anyio.run(cancellable, backend=backend))))
         except BaseException as error:
             outcome.append((False, error))
 
@@ -264,4 +264,4 @@ def caller(graph: Graph[Any, Any]) -> Callable[[Any], list[Any]]:
     call = made.call(blamed).function
     if made.bare:
         return call
-    return lambda item: call(item, Context(made, World(), SyncBackend(World())))  # type: ignore[no-any-return]
+    return lambda item: call(item, Context(made, World(), SyncBackend(World())))

@@ -55,7 +55,7 @@ class Queue:
                     self._add(item)
                     return
                 park = backend.park()
-                self._room.append(lambda: backend.from_thread(lambda: backend.wake(park)))
+                self._room.append(partial(backend.from_thread, partial(backend.wake, park)))
             await park
 
     def _full(self) -> bool:
@@ -138,7 +138,7 @@ class Queue:
                         break
                     else:
                         park = backend.park()
-                        self._wake = lambda p=park: backend.from_thread(lambda: backend.wake(p))  # type: ignore[misc]
+                        self._wake = partial(backend.from_thread, partial(backend.wake, park))
                 if park is not None:
                     await park
                     continue

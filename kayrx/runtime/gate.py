@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from kayrx.errors import GateOverflow
 from kayrx.nodes.flow import Conflate, Overflow
 
@@ -23,7 +25,7 @@ class Gate:
     """One writer, one reader, ``size`` items.  Generated code works on ``items`` itself."""
 
     __slots__ = ("cancelled", "closed", "current", "dropped", "items", "name", "outside", "overflow",
-                 "owner", "reader", "run", "size", "taken", "writer")
+                 "owner", "reader", "run", "size", "taken", "turn", "writer")
 
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
                  *, outside: bool = False) -> None:
@@ -40,13 +42,15 @@ class Gate:
         self.owner: Fan | None = None
         self.taken = 0
         self.current: Any = None
+        self.turn: list[Any] | None = None  # who waits for `ask` before it opens its source
 
     # -- reading ---------------------------------------------------------------------------------
 
     def drain(self, most: int) -> Iterator[Any]:
         """Up to ``most`` of the items that are here now, without waiting."""
-        self.current = self._finish_then_pop(most) if self.overflow == "block" else self._pop_then_finish(most)
-        return self.current
+        drained = self._finish_then_pop(most) if self.overflow == "block" else self._pop_then_finish(most)
+        self.current = drained
+        return drained
 
     def _finish_then_pop(self, most: int) -> Iterator[Any]:
         items, pop, done = self.items, self.items.popleft, 0
@@ -80,6 +84,20 @@ class Gate:
                     self.reader = None
         return False
 
+    def ask(self) -> None:
+        """The reader has come to this lane: a source that waits for its turn may be opened."""
+        waiting, self.turn = self.turn or (), None
+        for park in waiting:
+            self.run.wake(park)
+
+    async def asked(self) -> bool:
+        """Wait for `ask`; False if the reader has left meanwhile."""
+        while self.turn is not None:
+            park = self.run.backend.park()
+            self.turn.append(park)
+            await self.run.parked(park)
+        return not self.cancelled
+
     @property
     def position(self) -> int:
         """The ordinal of the item in the reader's hand, from 0; looked up only when it is asked for."""
@@ -91,10 +109,11 @@ class Gate:
         if self.cancelled:
             return
         self.cancelled = True
+        self.ask()
         self.items.clear()
         self.items.extend(repeat(None, self.size))  # full for good: only a full gate looks further
         if self.owner is not None:
-            self.owner.left += 1
+            self.owner.leave()
         if self.writer is not None:
             self._release()
 
@@ -178,14 +197,23 @@ def overflowed(items: deque[Any], item: Any, overflow: Overflow, name: str, size
 
 
 class Fan:
-    """The gates below a segment; ``over`` once every reader has left."""
+    """The gates below a segment; ``over`` once every reader has left.
 
-    __slots__ = ("gates", "left")
+    Then nothing that the segment waits for is wanted any more, and its ``scope`` is cancelled.
+    """
+
+    __slots__ = ("gates", "left", "scope")
 
     def __init__(self, gates: list[Gate]) -> None:
         self.gates, self.left = gates, 0
+        self.scope: anyio.CancelScope | None = None
         for gate in gates:
             gate.owner = self
+
+    def leave(self) -> None:
+        self.left += 1
+        if self.over and self.scope is not None:
+            self.scope.cancel()
 
     @property
     def over(self) -> bool:

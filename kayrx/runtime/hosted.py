@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reactivex import abc
@@ -28,7 +28,7 @@ from kayrx.runtime.subscriber import QueueSubscriber
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-EPOCH = datetime.fromtimestamp(0, timezone.utc).replace(tzinfo=None)
+EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
 
 class SegmentScheduler(PeriodicScheduler):

@@ -73,12 +73,12 @@ def _watched(self: Interrupt, awaitable: Awaitable[Any], backend: Backend,
             try:
                 sent = yield wanted
             except GeneratorExit:
-                steps.close()  # type: ignore[attr-defined]
+                steps.close()
                 raise
             except BaseException as error:
-                wanted = steps.throw(error)  # type: ignore[attr-defined]
+                wanted = steps.throw(error)
             else:
-                wanted = steps.send(sent)  # type: ignore[attr-defined]
+                wanted = steps.send(sent)
     except StopIteration as done:
         if self.fired:
             task.uncancel()
@@ -86,6 +86,10 @@ def _watched(self: Interrupt, awaitable: Awaitable[Any], backend: Backend,
     except asyncio.CancelledError:
         if self.fired and task.uncancel() == 0:
             raise Interrupted from None
+        raise
+    except BaseException:  # the call turned its cancellation into an error of its own
+        if self.fired:
+            task.uncancel()
         raise
     finally:
         self.task = None

@@ -16,6 +16,7 @@ from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.plan import Options, Plan, Step
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
+from kayrx.plan.turns import turns
 
 
 class Program:
@@ -82,6 +83,10 @@ class Program:
     def agen(self) -> Code:
         """The one segment of a plan that waits, as an async generator."""
         return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
+
+    @cached_property
+    def turns(self) -> dict[int, int]:
+        return turns(self.plan)
 
     @property
     def closed_from_start(self) -> bool:

@@ -136,7 +136,7 @@ class Run:
 
     async def cancel(self) -> None:
         """Cancel the run and wait until nothing of it is left.  Idempotent; raises nothing."""
-        self._running
+        assert self._running
         await self._cancelled()
 
     def pause(self) -> None:
@@ -185,8 +185,7 @@ class Run:
 
     async def wait(self) -> Any:
         """Wait for the end and give the sink's result; raises the run's error."""
-        self._running
-        assert self._ended is not None
+        assert self._running and self._ended is not None
         await self._ended.wait()
         return self.result
 

@@ -24,7 +24,7 @@ from kayrx.runtime.interrupt import Interrupt, Interrupted
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-HINTED = tuple(type(iter(x)) for x in ([], (), range(0)))
+HINTED = (type(iter([])), type(iter(())), type(iter(range(0))))
 
 
 def counted(items: Iterator[Any]) -> tuple[Iterator[Any], Callable[[], int]]:

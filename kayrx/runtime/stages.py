@@ -77,6 +77,7 @@ async def _(node: combine.Merge, run: Context, step: Step, lanes: Sequence[Gate]
 @stage.register(combine.Concat)
 async def _(node: combine.Concat, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     for gate in lanes:
+        gate.ask()
         while not await gate.wait():
             for item in gate.drain(run.program.options.chunk):
                 if await emit(item):
@@ -88,15 +89,14 @@ async def _(node: combine.Concat, run: Context, step: Step, lanes: Sequence[Gate
 @stage.register(combine.Zip)
 async def _(node: combine.Zip, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     while True:
-        for gate in lanes:
-            if await gate.wait():
+        while empty := [gate for gate in lanes if not gate.items]:
+            if any(gate.closed for gate in empty):
                 return
+            await any_of(run, empty)
         if await emit(run.ledger.joined([gate.items[0] for gate in lanes], step.label)):
             return
         for gate in lanes:
             pop(gate)
-        if any(gate.closed and not gate.items for gate in lanes):
-            return
         if run.due():
             await run.rest()
 
@@ -184,9 +184,14 @@ async def _(node: time.Sample, run: Context, step: Step, lanes: Sequence[Gate], 
 async def _(node: time.Delay, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     (lane,) = lanes
     held: deque[tuple[float, Any]] = deque()
-    while held or lane.items or not lane.closed:
-        open_ = () if lane.closed and not lane.items or len(held) >= node.size else lanes
-        await any_of(run, open_, held[0][0] if held else None)
+    over: float | None = None  # when to complete: as late after the source as each item
+    while True:
+        if over is None and lane.closed and not lane.items:
+            over = run.backend.now() + node.seconds
+        if over is not None and not held and run.backend.now() >= over:
+            return
+        full = len(held) >= node.size and lane.items
+        await any_of(run, () if full or over is not None else lanes, held[0][0] if held else over)
         if held and run.backend.now() >= held[0][0]:
             item = held[0][1]
             if await emit(item):
@@ -198,7 +203,8 @@ async def _(node: time.Delay, run: Context, step: Step, lanes: Sequence[Gate], e
 
 @stage.register(windows.Buffer)
 async def _(node: windows.Buffer, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
-    (lane,), held, deadline = lanes, [], None
+    (lane,), deadline = lanes, None
+    held: list[Any] = []
     while True:
         await any_of(run, lanes, deadline)
         if lane.items:

@@ -99,8 +99,13 @@ class Link:
         if item is None and not self.terms.takes_none:
             self.refused = TypeError(f"{self.terms.where} gave None, and rule 2.13 forbids to signal it; "
                                      "where the subscriber takes it, say none='allow'")
-        else:
-            self.tell(self.subscriber, "on_next", item)
+            return
+        subscriber = self.subscriber
+        if subscriber is not None:
+            try:
+                subscriber.on_next(item)
+            except BaseException as error:
+                self.blame(error)
 
     def end(self, error: BaseException | None) -> None:
         """The one terminal signal; from here on the subscription counts as cancelled (1.6, 1.7)."""
@@ -113,14 +118,17 @@ class Link:
 
     def tell(self, subscriber: Any, signal: str, *what: Any) -> None:
         """Call the subscriber, if there still is one; if it raises it is cancelled and reported (2.13)."""
-        try:
-            if subscriber is not None:
+        if subscriber is not None:
+            try:
                 getattr(subscriber, signal)(*what)
-        except BaseException as error:
-            self.cancel()
-            self.terms.report(error)
-            if not isinstance(error, Exception):
-                self.fatal = error
+            except BaseException as error:
+                self.blame(error)
+
+    def blame(self, error: BaseException) -> None:
+        self.cancel()
+        self.terms.report(error)
+        if not isinstance(error, Exception):
+            self.fatal = error
 
     def escape(self) -> None:
         """Raise what is not ours to keep, now that everything has been released."""
