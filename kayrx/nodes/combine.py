@@ -113,6 +113,7 @@ class Partition(Node):
     def __post_init__(self) -> None:
         needs_function("partition", "predicate", self.fn)
         open_branches(self.word, self.graphs)
+        whole("partition", "size", self.size, 1)
 
     @property
     def branches(self) -> tuple[Any, ...]:
@@ -130,6 +131,7 @@ class Branch(Node):
 
     def __post_init__(self) -> None:
         open_branches(self.word, self.graphs)
+        whole("branch", "size", self.size, 1)
         if self.key is not None:
             needs_function("branch", "key", self.key)
 

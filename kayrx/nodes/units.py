@@ -10,6 +10,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.join import is_fed
 from kayrx.graph.node import Node, written_here
+from kayrx.nodes.values import whole
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -21,6 +22,9 @@ class Share(Node):
     word: ClassVar[str] = "share"
     identity: str
     size: int = LANE
+
+    def __post_init__(self) -> None:
+        whole("share", "size", self.size, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Loop:
     go_on: str
     leave: str
     stops: list[str] = field(default_factory=list)
+    closes: str = ""  # the async iterator that is closed when the block is left
 
 
 class Emitter:
@@ -146,6 +147,14 @@ class Emitter:
         self.indent(header)
         self.loops.append(Loop(go_on, leave))
 
+    def open_async_loop(self, y: str, many: str) -> None:
+        """A loop over an async iterator, which is closed in this very task however it is left."""
+        held = self.value("many")
+        self.line(f"{held} = {many}")
+        self.indent("try:")
+        self.open_loop(f"async for {y} in {held}:")
+        self.loops[-1].closes = held
+
     def close_loop(self) -> None:
         """End the block; what asks to stop inside it stops the blocks around it as well."""
         loop = self.loops.pop()
@@ -154,6 +163,11 @@ class Emitter:
         for flag in loop.stops:
             self.line(f"if {flag}: {loop.leave}")
         self.dedent()
+        if loop.closes:
+            self.dedent()
+            self.indent("finally:")
+            self.line(f"if {loop.closes}.ag_frame is not None: await run.closed({loop.closes})")
+            self.dedent()
         if self.loops:
             self.loops[-1].stops += [f for f in loop.stops if f not in self.loops[-1].stops]
 

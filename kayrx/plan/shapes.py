@@ -206,18 +206,8 @@ def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
         raise KeyError(f"{where}: no branch for {key!r}; the routes are {list(ways)}") from None
 
 
-async def closing(run: Any, items: Any) -> Any:
-    """An async iterator that is closed in this very task when its reader leaves early."""
-    try:
-        async for item_ in items:
-            yield item_
-    finally:
-        if hasattr(items, "aclose"):
-            await items.aclose()
-
-
 GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
-                           "way_of": way_of, "closing": closing}
+                           "way_of": way_of}
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",

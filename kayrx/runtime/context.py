@@ -80,6 +80,11 @@ class Context:
         control(self.stopping)
         return self.stopping
 
+    async def closed(self, items: Any) -> None:
+        """Close an async iterator that its reader leaves; a cancellation has to wait for it."""
+        with anyio.CancelScope(shield=True):
+            await items.aclose()
+
     async def parked(self, park: Any, *, outside: bool = False) -> None:
         """Wait on one of the run's gates; ``outside`` if somebody else can end the wait."""
         if outside:

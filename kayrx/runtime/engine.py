@@ -181,8 +181,7 @@ class Network:
 
     async def closed(self, items: Any) -> None:
         if hasattr(items, "aclose"):
-            with anyio.CancelScope(shield=True):
-                await items.aclose()
+            await self.run.closed(items)
         else:
             close(items)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kayrx.errors import RunError

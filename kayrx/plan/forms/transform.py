@@ -45,7 +45,10 @@ def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
 def open_each(e: Emitter, y: str, many: str, *, asynchronous: bool) -> None:
     """A loop over an iterator that has to be closed when it is left early."""
     e.split()
-    e.open_loop(f"async for {y} in closing(run, {many}):" if asynchronous else f"for {y} in {many}:")
+    if asynchronous:
+        e.open_async_loop(y, many)
+    else:
+        e.open_loop(f"for {y} in {many}:")
     e.child()
 
 
