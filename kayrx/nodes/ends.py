@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeVar, overload
 from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, Sink, one
-from kayrx.graph.node import Node
+from kayrx.graph.node import Node, Resource
 from kayrx.nodes.place import Placement
 from kayrx.nodes.values import needs_function, span, whole
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.feed import Publisher
 
 T = TypeVar("T")
+METHODS = ("append", "put", "write")
 
 
 def is_observable(value: object) -> bool:
@@ -128,14 +129,14 @@ class SinkTo(Node):
     target: Any
 
     def __post_init__(self) -> None:
-        if self.method is None and not callable(self.target):
+        if self.method is None and not callable(self.target) and not isinstance(self.target, Resource):
             raise GraphError(f"sink(target): a {type(self.target).__name__} takes no items; "
                              "give a function, a list, a file open for writing or a queue")
 
     @property
     def method(self) -> str | None:
         """The method of the target that takes an item: append, put or write; None for a function."""
-        return next((m for m in ("append", "put", "write") if hasattr(self.target, m)), None)
+        return next((m for m in METHODS if hasattr(self.target, m)), None)
 
     @property
     def local(self) -> bool:
@@ -143,7 +144,7 @@ class SinkTo(Node):
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
-        return () if self.method else (self.target,)
+        return (self.target,) if callable(self.target) and not self.method else ()
 
 
 @overload
@@ -248,7 +249,9 @@ def sink(target: Any) -> Sink[Any, Any]: ...
 def sink(target: Any) -> Any:
     """A sink that gives each item to ``target``: a function, a list, an open file, a queue.
 
-    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function.
+    In:      ``kx.resource(factory)`` opens the target when the run starts and closes it with the run.
+    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function
+             or resource.
     Order:   one item after another; the item is delivered when the call has returned.
 
     >>> import kayrx as kx

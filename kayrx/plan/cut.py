@@ -88,6 +88,8 @@ class Cutter:
         match node.role:
             case "source":
                 fed = fed_by(node, self.loop)
+                if fed == "iter" and self.loop and parks(step):
+                    fed = "aiter"  # its guards may wait
                 at = self.draft(fed, step, waits=self.loop and fed != "iter")
                 if fed == "push" and self.loop:
                     self.hot(at, HOT, "error", "a hot source cannot wait")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from kayrx.errors import KayrxError
 from kayrx.plan.plan import Segment, Step
 
+GUARDS = __file__.replace("blame.py", "guards")  # guards.py and guards_many.py
+
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
@@ -31,14 +33,25 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
         item = run.positions[segment.index]()
     if item is not None and item >= 0:
         parts.append(f"item {item}")
-    if run.attempt > 1:
-        parts.append(f"attempt {run.attempt}")
+    if (attempt := attempts(error)) > 1:
+        parts.append(f"attempt {attempt}")
     note = ", ".join(parts)
     if note not in getattr(error, "__notes__", ()):
         try:
             error.add_note(note)
         except Exception:  # an exception may forbid notes; its own meaning matters more
             return
+
+
+def attempts(error: BaseException) -> int:
+    """How often the item was tried: a local of the retry guard that gave up; 1 without one."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename.startswith(GUARDS) and isinstance(found := frame.f_locals.get("attempt"), int):
+            return found
+        trace = trace.tb_next
+    return 1
 
 
 def owner(error: BaseException, run: Context) -> Step | None:

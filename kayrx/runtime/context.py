@@ -16,6 +16,7 @@ from kayrx.runtime.blame import annotate
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.ledger import Ledger
+from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Context:
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
         self.holders: list[Any] = []
+        self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False
         self.failure: BaseException | None = None
         self.scope: anyio.CancelScope | None = None
@@ -52,7 +54,7 @@ class Context:
         self.ledger = ledger = Ledger(program.options.events)
         self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
         self.item: Any = None
-        self.attempt = 0
+        self.opened = Opened(program.resources)
         self.letters = 0
         self.id = world.run_id()
         self._looks = 0

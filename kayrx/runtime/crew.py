@@ -76,13 +76,16 @@ class Crew:
     async def work(self) -> None:
         """Run until the source has ended and every result has left, or nothing more is wanted."""
         node = self.step.node
+        assert isinstance(node, (Map, FlatMap))
         body = self.expand if isinstance(node, FlatMap) else self.in_order if self.ordered else self.as_done
         place = getattr(node, "on", None)
         if place is None:
             await self.hire_all(body)
             return
         self.most = place.in_flight
-        async with place.start(node.fn) as call:
+        workers = place.start(node.fn)
+        self.run.workers.append(workers)
+        async with workers as call:
             async def at_place(item: Any) -> Any:
                 return (await call((item,)))[0]
 

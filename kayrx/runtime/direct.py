@@ -11,6 +11,7 @@ from kayrx.plan.shapes import END, WAIT
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
 from kayrx.runtime.engine import close, opened
+from kayrx.runtime.program import Program
 from kayrx.runtime.subscriber import Hot, QueueSubscriber
 from kayrx.runtime.subscription import Link, Terms
 
@@ -20,13 +21,15 @@ class Direct(Link):
 
     Nothing is read, and nothing inside an expansion is run, ahead of demand.  So an end comes with the
     last item where it can be known (a list, a `take`, an upstream that has completed), else with the
-    next request.  One item that a node gives at its end may be held.
+    next request.  One item that a node gives at its end may be held.  A backoff sleeps by the world's
+    ``block``, so it is for where no loop runs.
     """
 
-    def __init__(self, terms: Terms, subscriber: Any, inbox: QueueSubscriber | None) -> None:
+    def __init__(self, terms: Terms, made: Program, subscriber: Any, inbox: QueueSubscriber | None) -> None:
         super().__init__(terms, subscriber, inbox)
-        self.run = Context(terms.program, terms.world, SyncBackend(terms.world))
-        self.expands = any(s.inner or isinstance(s.node, (FlatMap, Rx)) for s in terms.program.plan.steps())
+        self.program = made
+        self.run = Context(made, terms.world, SyncBackend(terms.world))
+        self.expands = any(s.inner or isinstance(s.node, (FlatMap, Rx)) for s in made.plan.steps())
         self.hasty = not isinstance(inbox, Hot)  # rule 4.2 is for processors
         self.chain: list[Iterator[Any]] = []
         self.held: Any = END
@@ -81,7 +84,7 @@ class Direct(Link):
         try:
             item = next(self.chain[-1] if self.chain else self.chained(), END)
         except BaseException as error:
-            self.run.fail(error, self.terms.program.plan.segments[0])
+            self.run.fail(error, self.program.plan.segments[0])
             self.fatal = None if isinstance(error, Exception) else error
             self.finish(error)
             return END
@@ -91,15 +94,15 @@ class Direct(Link):
         return item
 
     def chained(self) -> Iterator[Any]:
-        self.chain = [iter(()) if self.terms.program.closed_from_start else
+        self.chain = [iter(()) if self.program.closed_from_start else
                       self.read() if self.inbox is None else self.received(self.inbox)]
-        for code in self.terms.program.rests:
+        for code in self.program.rests:
             self.chain.append(code.function(self.chain[-1], self.run))
         return self.chain[-1]
 
     def read(self) -> Iterator[Any]:
         """The items of the source, and WAIT while nothing may be read."""
-        items, source = opened(self.terms.program, self.run, alone=True)
+        items, source = opened(self.program, self.run, alone=True)
         known = type(items).__module__ == "builtins"  # only there a length hint is more than a hint
         try:
             while True:

@@ -63,8 +63,9 @@ def run_linear(program: Program, world: World) -> Any:
         return run_pushed(program, run)
     items: Any = ()
     try:
-        items, source = opened(program, run)
-        return program.pump.function(source, run)
+        with run.opened.now():
+            items, source = opened(program, run)
+            return program.pump.function(source, run)
     except BaseException as error:
         run.fail(error, segment)
         raise
@@ -234,23 +235,29 @@ class Network:
         """Run on the current loop to the end and give the result."""
         run = self.run
         try:
-            if len(self.mains) == 1:
-                await self.task(self.plan.segments[0], self.mains[0])
-            else:
-                async with anyio.create_task_group() as group:
-                    run.scope = group.cancel_scope
-                    for segment, main in zip(self.plan.segments, self.mains, strict=True):
-                        group.start_soon(self.task, segment, main)
+            async with run.opened.on_loop():
+                await self.tasks()
         finally:
             run.ledger.close(run.failure)
         return self.result()
+
+    async def tasks(self) -> None:
+        """All segments to their end: one in this task, several in a group."""
+        if len(self.mains) == 1:
+            await self.task(self.plan.segments[0], self.mains[0])
+            return
+        async with anyio.create_task_group() as group:
+            self.run.scope = group.cancel_scope
+            for segment, main in zip(self.plan.segments, self.mains, strict=True):
+                group.start_soon(self.task, segment, main)
 
     def execute_sync(self) -> Any:
         """Run a network in which nothing waits for the outside, without a loop."""
         run = self.run
         assert isinstance(run.backend, SyncBackend)
         tasks = [self.task(s, m) for s, m in zip(self.plan.segments, self.mains, strict=True)]
-        run.backend.drive(tasks, lambda: run.failure is not None)
+        with run.opened.now():
+            run.backend.drive(tasks, lambda: run.failure is not None)
         return self.result()
 
     def result(self) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -63,11 +65,14 @@ def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) 
     outcome: list[Any] = []
     context = contextvars.copy_context()
     stop: list[Callable[[], None]] = []
+    interrupted = False
 
     async def cancellable() -> Any:
         inner = current(World())
         with anyio.CancelScope() as scope:
             stop.append(lambda: inner.from_thread(scope.cancel))
+            if interrupted:
+                scope.cancel()
             return await main()
 
     def work() -> None:
@@ -79,8 +84,10 @@ def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) 
     thread = threading.Thread(target=work, name="kayrx run")
     thread.start()
     try:
-        thread.join()
+        with raising_ctrl_c():
+            thread.join()
     except BaseException:  # Ctrl-C while we wait: cancel the run, and leave nothing behind
+        interrupted = True
         for cancel in stop:
             cancel()
         thread.join()
@@ -92,6 +99,19 @@ def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) 
         raise RunError("an object of this graph belongs to the loop that is running here; "
                        "write `await graph` instead of graph.run()") from value
     raise value
+
+
+@contextmanager
+def raising_ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt here, though asyncio has told it to cancel a task that is blocked."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:
@@ -175,9 +195,10 @@ class Stream:
 
     async def __aenter__(self) -> AsyncIterator[Any]:
         await self._run.__aenter__()
-        return self._items()
+        self._reader = self._items()
+        return self._reader
 
-    async def _items(self) -> AsyncIterator[Any]:
+    async def _items(self) -> AsyncGenerator[Any, None]:
         run = self._run._running.run
         gate = run.gates[-1]
         while not await gate.wait():
@@ -191,6 +212,8 @@ class Stream:
             await self._run._cancelled()
         self._run._error = None  # the reader has seen it, or has left before it came
         await self._run.__aexit__(None, None, None)
+        with suppress(RuntimeError):  # another task is reading, and will see the end itself
+            await self._reader.aclose()
         return False
 
 
@@ -222,7 +245,8 @@ async def iterated(made: Program) -> AsyncIterator[Any]:
             close(items)
         return
     segment = plan.segments[0]
-    if len(plan.segments) > 1 or segment.fed not in ("iter", "aiter", "push") or len(made.mains[0]) > 1 \
+    pushed = segment.fed == "push" and not segment.lanes
+    if len(plan.segments) > 1 or pushed or segment.fed not in ("iter", "aiter", "push") or len(made.mains[0]) > 1 \
             or made.mains[0][0].function.__code__.co_varnames[:2] == ("run", "outs"):
         raise RunError("this graph needs a task beside yours; write `async with graph.stream() as items`")
     network = Network(made, World())

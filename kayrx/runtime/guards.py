@@ -17,6 +17,7 @@ from kayrx.graph.node import Resource
 from kayrx.nodes import guards as data
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
+from kayrx.runtime.blame import attempts
 from kayrx.runtime.guards_many import Open, around_all, outputs, timed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Guarded:
         return now(self._chain(fn, args, error))
 
     async def _chain(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception | None) -> Any:
-        ident, self.run.attempt, failed = self.run.item, 1, False
+        ident, failed = self.run.item, False
 
         async def attempt() -> Any:
             nonlocal error, failed
@@ -64,7 +65,6 @@ class Guarded:
         for guard in self.step.guards:
             call = partial(around, guard, call, args[-1], self)
         value = await call()
-        self.run.attempt = 0
         if value is DROPPED and failed:
             letter = any(isinstance(g, data.DeadLetter) for g in self.step.guards)
             self.run.fate(ident, "dead_letter" if letter else "skipped", self.step.label)
@@ -111,12 +111,11 @@ class Guarded:
             await self.run.backend.sleep(wait)
 
     async def letter(self, guard: data.DeadLetter, x: Any, error: Exception) -> None:
-        store = guard.store.factory() if isinstance(guard.store, Resource) else guard.store
-        found = next((n for n in getattr(error, "__notes__", ()) if n.startswith("kayrx:")), None)
+        store = self.run.opened[guard.store] if isinstance(guard.store, Resource) else guard.store
         letter = data.Letter(
             id=f"{self.run.id}/{self.step.label}/{self.run.next_letter()}", item=x, node=self.step.label,
-            error=error, traceback=found or "".join(traceback.format_exception(error)),
-            attempts=max(1, self.run.attempt), time=self.run.world.wall())
+            error=error, traceback="".join(traceback.format_exception(error)),
+            attempts=attempts(error), time=self.run.world.wall())
         done = store.append(letter)
         if inspect.isawaitable(done):
             await done
@@ -156,7 +155,6 @@ async def _(guard: data.Retry, call: Call, x: Any, guarded: Guarded) -> Any:
         try:
             return await call()
         except Exception as error:
-            guarded.run.attempt = attempt
             if attempt >= guard.attempts or not data.matches(guard.on, error):
                 raise
             guarded.tell("retried", error, attempt=attempt)

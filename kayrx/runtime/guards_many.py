@@ -91,12 +91,12 @@ async def _(guard: data.Retry, open_: Open, x: Any, guarded: Guarded) -> AsyncIt
                 yield item
             return
         except Exception as error:
-            guarded.run.attempt = attempt
-            resumable = not sent or guarded.step.node.role == "source"
+            node = guarded.step.node
+            resumable = not sent or node.role == "source"
+            attempt = 1 if sent and getattr(node, "cursor", None) is not None else attempt  # it has got on
             if attempt >= guard.attempts or not resumable or not data.matches(guard.on, error):
                 raise
             guarded.tell("retried", error, attempt=attempt)
-            attempt = 1 if sent else attempt
         finally:
             await items.aclose()  # type: ignore[attr-defined]
         await guarded.wait_before(guard, attempt)

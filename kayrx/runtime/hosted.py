@@ -19,7 +19,7 @@ from reactivex.disposable import Disposable, SingleAssignmentDisposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 from reactivex.subject import Subject
 
-from kayrx.errors import GateOverflow
+from kayrx.errors import GateOverflow, RunError
 from kayrx.nodes.transform import Rx
 from kayrx.plan.plan import Step
 from kayrx.runtime.feed import Queue
@@ -170,7 +170,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
     def offer(item: Any) -> None:
         try:
             queue.put(item)
-        except GateOverflow as error:
+        except RunError as error:  # too much, or nobody reads any more; the Observable must not notice
             queue.fail(error)
 
     subscription = node.what.subscribe(offer, failed, queue.close)

@@ -5,65 +5,88 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import anyio
 
 from kayrx.nodes.place import Call, Threads
 from kayrx.runtime.backend import current
 from kayrx.runtime.world import World
 
-Job = tuple[contextvars.Context, Any, Callable[[bool, Any], None]]
 
+class Workers:
+    """``place.workers`` threads that call ``fn``, one item at a time; ``async with`` gives the call.
 
-@asynccontextmanager
-async def threads(place: Threads, fn: Callable[[Any], Any]) -> AsyncIterator[Call]:
-    """``place.workers`` threads that call ``fn`` on one item at a time; joined when the block ends.
-
-    A call that was given up (its waiter cancelled) goes on until it returns, and its result is
-    discarded; the block ends then.
+    A call that was given up (its waiter cancelled) goes on until it returns: its result is discarded
+    and its thread stays taken.  Leaving the block waits for it, without blocking the loop; after
+    `abandon` it does not, for a thread cannot be stopped (ruling 11, law 8's one exception).
     """
-    backend = current(World())
-    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
 
-    def work() -> None:
-        while (job := jobs.get()) is not None:
-            context, item, done = job
-            try:
-                value: Any = context.run(fn, item)
-            except BaseException as error:
-                done(False, error)
-                del error
-            else:
-                done(True, value)
-            del job, context, item, done
+    def __init__(self, place: Threads, fn: Callable[[Any], Any]) -> None:
+        self.place, self.fn = place, fn
+        self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.alive = place.workers
+        self.abandoned = False
+        self.ending: Any = None
 
-    async def one(item: Any) -> Any:
-        park = backend.park()
+    async def __aenter__(self) -> Call:
+        self.backend = current(World())
+        for number in range(1, self.place.workers + 1):
+            threading.Thread(target=self._work, name=f"kayrx worker {number}", daemon=True).start()
+        return self.call
+
+    async def __aexit__(self, *_: object) -> None:
+        for _worker in range(self.place.workers):
+            self.jobs.put(None)
+        with anyio.CancelScope(shield=True):
+            while self.alive and not self.abandoned:
+                self.ending = self.backend.park()
+                await self.ending
+
+    def abandon(self) -> int:
+        """Wait for no call any more; gives how many are still under way."""
+        self.abandoned = True
+        if self.ending is not None:
+            self.backend.wake(self.ending)
+        return self.alive
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+            del job  # the item and its result must not live until the next one
+        self.backend.from_thread(self._gone)
+
+    def _gone(self) -> None:
+        self.alive -= 1
+        if self.ending is not None:
+            self.backend.wake(self.ending)
+
+    async def call(self, batch: Sequence[Any]) -> Sequence[Any]:
+        """The results of a batch, item by item; raises what the function raised."""
+        return [await self._one(item) for item in batch]
+
+    async def _one(self, item: Any) -> Any:
+        park = self.backend.park()
         outcome: list[Any] = []
+        context = contextvars.copy_context()
 
-        def done(fine: bool, value: Any) -> None:
-            outcome[:] = [fine, value]
-            backend.from_thread(lambda: backend.wake(park))
+        def job() -> None:
+            try:
+                outcome[:] = [context.run(self.fn, item), None]
+            except BaseException as error:
+                outcome[:] = [None, error]
+            self.backend.from_thread(partial(self.backend.wake, park))
 
-        jobs.put((contextvars.copy_context(), item, done))
+        self.jobs.put(job)
         await park
-        fine, value = outcome
-        if not fine:
-            raise value
+        value, error = outcome
+        if error is not None:
+            raise error
         return value
 
-    async def call(batch: Sequence[Any]) -> Sequence[Any]:
-        return [await one(item) for item in batch]
 
-    workers = [threading.Thread(target=work, name=f"kayrx worker {n}", daemon=True)
-               for n in range(1, place.workers + 1)]
-    for worker in workers:
-        worker.start()
-    try:
-        yield call
-    finally:
-        for _ in workers:
-            jobs.put(None)
-        for worker in workers:
-            worker.join()
+def threads(place: Threads, fn: Callable[[Any], Any]) -> Workers:
+    """The workers of a placement, not yet started."""
+    return Workers(place, fn)

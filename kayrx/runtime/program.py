@@ -11,12 +11,14 @@ from typing import Any
 
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
+from kayrx.graph.node import Node, Resource
 from kayrx.plan import segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.plan import Options, Plan, Step
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
 from kayrx.plan.turns import turns
+from kayrx.runtime.resources import wanted
 
 
 class Program:
@@ -60,7 +62,12 @@ class Program:
     @cached_property
     def bare(self) -> bool:
         """True if no step asks anything of the run, so that a run needs no context."""
-        return not any(s.guards or s.inner or s.node.word == "rx" for s in self.plan.steps())
+        return not self.resources and not any(s.guards or s.inner or s.node.word == "rx" for s in self.plan.steps())
+
+    @cached_property
+    def resources(self) -> tuple[tuple[Node, Resource[Any]], ...]:
+        """What has to be opened for a run, with the node that needs it."""
+        return tuple(wanted(self.plan))
 
     # -- networks --------------------------------------------------------------------------------
 
@@ -99,7 +106,7 @@ class Program:
             waits = any(step_waits(s) for s in step.inner)
             shape = segments.unit if waits else shapes.unit
             made = self._units[id(step)] = shape(step.inner, self.options)
-        return made.function  # type: ignore[no-any-return]
+        return made.function
 
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
@@ -115,7 +122,7 @@ def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: b
     found = graph._faces.get(key)
     if found is None:
         found = graph._faces[key] = Program(plan_of(graph.nodes, options, streamed=streamed))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def must_be_fed(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:

@@ -15,10 +15,12 @@ from kayrx.graph.join import join
 from kayrx.nodes.feed import Subscriber, Subscription
 from kayrx.nodes.values import whole
 from kayrx.plan.cut import DEFAULT, HOT
+from kayrx.plan.plan import Options
+from kayrx.plan.traits import parks
 from kayrx.runtime.backend import loop_running
 from kayrx.runtime.direct import Direct
 from kayrx.runtime.faces import must_have_output, taken_apart
-from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
+from kayrx.runtime.program import must_be_fed, must_be_open, program
 from kayrx.runtime.subscriber import Hot, QueueSubscriber
 from kayrx.runtime.subscription import Link, Refusal, Report, Terms
 from kayrx.runtime.tasked import Inlet, Tasked
@@ -55,11 +57,8 @@ def publisher(graph: Graph[Any, Any], *, none: Nulls = "reject", host: Any = Non
     """
     chosen, rest = taken_apart(options)
     must_have_output(graph, "publish")
-    made = program(graph, chosen)
-    must_be_fed(made.plan, graph, "publish")
-    if not made.plan.linear:
-        made = program(graph, chosen, streamed=True)
-    return Publisher(terms(graph, made, rest, none, on_report), host)
+    must_be_fed(program(graph, chosen).plan, graph, "publish")
+    return Publisher(terms(graph, graph, chosen, rest, none, on_report), host)
 
 
 def processor(graph: Graph[Any, Any], *, size: int = DEFAULT, none: Nulls = "reject", host: Any = None,
@@ -89,23 +88,26 @@ def processor(graph: Graph[Any, Any], *, size: int = DEFAULT, none: Nulls = "rej
     """
     chosen, rest = taken_apart(options)
     whole("processor", "size", size, 1)
-    made = program(graph, chosen)
-    must_be_open(made.plan, graph, "processor()")
+    must_be_open(program(graph, chosen).plan, graph, "processor()")
     must_have_output(graph, "process")
-    if not made.plan.linear:
-        fed = graph._faces.get("inlet")
-        if fed is None:
-            fed = graph._faces["inlet"] = graph_of(join((Inlet.node,), graph.nodes))
-        made = program(fed, chosen, streamed=True)
-    return Processor(terms(graph, made, rest, none, on_report), host, size)
+    fed = graph._faces.get("inlet")
+    if fed is None:
+        fed = graph._faces["inlet"] = graph_of(join((Inlet.node,), graph.nodes))
+    return Processor(terms(graph, fed, chosen, rest, none, on_report), host, size)
 
 
-def terms(graph: Graph[Any, Any], made: Program, rest: dict[str, Any], none: str,
+def terms(graph: Graph[Any, Any], fed: Graph[Any, Any], options: Options, rest: dict[str, Any], none: str,
           on_report: Report | None) -> Terms:
+    """The programs of ``graph``: without tasks if it is one plain function, with tasks if it may wait."""
     if none not in ("reject", "allow"):
         raise GraphError(f"none={none!r}: reject or allow")
+    made = program(graph, options)
+    hot = made.plan.segments[0].fed == "push"
+    backs_off = any(parks(step) for step in made.plan.steps())
+    tasked = None if made.plan.linear and (hot or not backs_off) else program(fed, options, streamed=True)
     last = next((node for node in reversed(graph.nodes) if node.role != "guard"), graph.nodes[-1])
-    return Terms(made, rest.get("world") or World(), last.where, none == "allow", on_report)
+    return Terms(made if made.plan.linear else None, tasked, rest.get("world") or World(), last.where,
+                 none == "allow", on_report)
 
 
 class Publisher(Generic[Out]):
@@ -137,17 +139,17 @@ class Publisher(Generic[Out]):
 
     def _link(self, subscriber: Any, host: Any, inbox: QueueSubscriber | None = None) -> Link:
         terms, loop = self._terms, loop_running()
-        first = terms.program.plan.segments[0]
-        if terms.program.plan.linear:
+        if terms.direct is not None and (terms.tasked is None or loop is None):
+            first = terms.direct.plan.segments[0]
             if first.fed == "push" and first.head is not None:
                 inbox = Hot(first.head.node.what, HOT)  # type: ignore[attr-defined]
-            return Direct(terms, subscriber, inbox)
-        if loop is None or (host is None and loop != "asyncio"):
+            return Direct(terms, terms.direct, subscriber, inbox)
+        if terms.tasked is None or loop is None or (host is None and loop != "asyncio"):
             remedy = "subscribe inside asyncio or trio" if loop is None else \
                 "on trio say publisher(host=nursery), or subscribe(subscriber, host=nursery)"
             return Refusal(terms, subscriber, inbox, RunError(
                 f"{terms.where}: a node of this graph waits or joins, so its run needs tasks; {remedy}"))
-        return Tasked(terms, subscriber, inbox, host)
+        return Tasked(terms, terms.tasked, subscriber, inbox, host)
 
 
 class Processor(Publisher[Out], Generic[In, Out]):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from kayrx.errors import RunError
+from kayrx.errors import AbandonedCall, RunError
 from kayrx.runtime.engine import Network
 from kayrx.runtime.program import Program
 from kayrx.runtime.world import World
@@ -132,6 +132,10 @@ class Run:
         with anyio.move_on_after(float("inf") if deadline is None else deadline):
             await self._ended.wait()
             return
+        for workers in run.workers:  # threads cannot be cancelled; those still at work are given up
+            left = workers.abandon() if hasattr(workers, "abandon") else 0
+            if left:
+                run.tell("abandoned", error=AbandonedCall(f"{left} calls on threads outlived stop({deadline:g})"))
         await self._cancelled()
 
     async def cancel(self) -> None:

@@ -7,12 +7,15 @@ whoever opened it, in the same task.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from functools import singledispatch
 from itertools import compress, count, islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from kayrx.errors import RunError
 from kayrx.graph.node import Node
@@ -24,7 +27,7 @@ from kayrx.runtime.interrupt import Interrupt, Interrupted
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-HINTED = (type(iter([])), type(iter(())), type(iter(range(0))))
+HINTED: tuple[type, ...] = (type(iter([])), type(iter(())), type(iter(range(0))))
 
 
 def counted(items: Iterator[Any]) -> tuple[Iterator[Any], Callable[[], int]]:
@@ -61,7 +64,7 @@ def _(node: ends.Source, run: Context) -> Iterator[Any]:
         once(node)
     what = node.what if node.kind == "iterable" else opened(node, run)
     try:
-        return iter(what)
+        return iter(what) if node.cursor is None else remembered(node, run, iter(what))
     except TypeError:
         raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable") from None
 
@@ -75,7 +78,19 @@ def once(node: ends.Source) -> None:
 
 
 def opened(node: ends.Source, run: Context) -> Any:
-    return node.what(run.cursors.get(node)) if node.cursor is not None else node.what()
+    return node.what(run.cursors.get(id(node))) if node.cursor is not None else node.what()
+
+
+def remembered(node: ends.Source, run: Context, items: Iterator[Any]) -> Iterator[Any]:
+    """The items; the cursor of each is kept once it has been accepted."""
+    for item in items:
+        yield item
+        remember(node, run, item)
+
+
+def remember(node: ends.Source, run: Context, item: Any) -> None:
+    if node.cursor is not None:
+        run.cursors[id(node)] = node.cursor(item)
 
 
 @iterate.register(ends.Lines)
@@ -97,6 +112,8 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
             async for item in pushed:
                 yield item
         return
+    if isinstance(node.what, (Iterator, AsyncIterator)):
+        once(node)
     if node.on is not None:
         def begun() -> Iterator[Any]:
             return iter(node.what if node.kind == "iterable" else opened(node, run))
@@ -104,9 +121,8 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
         async with aclosing(in_thread(begun, node.on, 1)) as read:
             async for item in read:
                 yield item
+                remember(node, run, item)
         return
-    if isinstance(node.what, (Iterator, AsyncIterator)):
-        once(node)
     what = node.what if node.kind in ("async", "iterable") else opened(node, run)
     if inspect.isawaitable(what):
         what = await what
@@ -115,33 +131,40 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
         try:
             async for item in items:
                 yield item
+                remember(node, run, item)
         finally:
             if hasattr(items, "aclose"):
                 await items.aclose()
     else:
         for item in what:
             yield item
+            remember(node, run, item)
 
 
 async def in_thread(open_: Callable[[], Iterator[Any]], place: Any, most: int) -> AsyncGenerator[Any, None]:
     """Read an iterator in a worker thread, ``most`` items at a time."""
     items: Iterator[Any] | None = None
+    turn = threading.Lock()  # a read that was given up goes on until it returns; only then it is closed
 
-    def read(_: object) -> list[Any]:
+    def read(wanted: int) -> list[Any]:
         nonlocal items
-        if items is None:
-            items = open_()
-        return list(islice(items, most))
-
-    async with place.start(read) as call:
-        try:
-            while chunk := (await call((None,)))[0]:
-                for item in chunk:
-                    yield item
-        finally:
+        with turn:
+            if wanted:
+                items = open_() if items is None else items
+                return list(islice(items, wanted))
             close = getattr(items, "close", None)
             if close is not None:
                 close()
+            return []
+
+    async with place.start(read) as call:
+        try:
+            while chunk := (await call((most,)))[0]:
+                for item in chunk:
+                    yield item
+        finally:
+            with anyio.CancelScope(shield=True):
+                await call((0,))
 
 
 @aiterate.register(ends.Lines)

@@ -19,12 +19,15 @@ KEPT = 100
 
 
 class Terms:
-    """What all subscriptions of one publisher share."""
+    """What all subscriptions of one publisher share.
 
-    def __init__(self, made: Program, world: World, where: str, takes_none: bool,
-                 on_report: Report | None) -> None:
-        self.program, self.world, self.where, self.takes_none = made, world, where, takes_none
-        self.on_report = on_report
+    ``direct`` and ``tasked`` are the programs for the two ways of running it; one of them may be None.
+    """
+
+    def __init__(self, direct: Program | None, tasked: Program | None, world: World, where: str,
+                 takes_none: bool, on_report: Report | None) -> None:
+        self.direct, self.tasked, self.world = direct, tasked, world
+        self.where, self.takes_none, self.on_report = where, takes_none, on_report
         self.reports: list[BaseException] = []
 
     def report(self, error: BaseException) -> None:

@@ -24,24 +24,27 @@ from kayrx.runtime.world import World
 class Tasked(Link):
     """Signals in a task beside those of the run; the last gate bounds what waits for demand."""
 
-    def __init__(self, terms: Terms, subscriber: Any, inbox: QueueSubscriber | None, host: Any) -> None:
+    def __init__(self, terms: Terms, made: Program, subscriber: Any, inbox: QueueSubscriber | None,
+                 host: Any) -> None:
         super().__init__(terms, subscriber, inbox)
-        self.backend, self.host = current(terms.world), host
+        self.program, self.backend, self.host = made, current(terms.world), host
         self.park: Any = None
         self.scope: anyio.CancelScope | None = None
         self.network: Network | None = None
         self.error: BaseException | None = None
 
     def begin(self) -> None:
-        if self.over:
-            return
         try:
-            if self.host is None:
+            if self.stopped:
+                self.end(self.refused)
+            elif self.host is None:
                 spawn(self.main)
             else:
                 self.host.start_soon(self.main)
         except Exception as error:  # the host has ended
             self.end(error)
+        if self.over and self.inbox is not None:
+            self.inbox.leave()
 
     @property
     def stopped(self) -> bool:
@@ -62,20 +65,20 @@ class Tasked(Link):
 
     async def main(self) -> None:
         """The run, and the reader of its last gate."""
-        terms = self.terms
-        network = self.network = Network(terms.program, terms.world) if self.inbox is None else \
-            Inlet(terms.program, terms.world, self.inbox)
+        network = self.network = Network(self.program, self.terms.world) if self.inbox is None else \
+            Inlet(self.program, self.terms.world, self.inbox)
         try:
             async with anyio.create_task_group() as group:
                 self.scope = group.cancel_scope
-                group.start_soon(self.execute, network)
+                if not self.stopped:
+                    group.start_soon(self.execute, network)
                 if not await self.deliver(network.run):
                     self.stop()
         except anyio.get_cancelled_exc_class():
-            self.end(RunError(f"{terms.where}: the host of this run was cancelled"))
+            self.end(RunError(f"{self.terms.where}: the host of this run was cancelled"))
             raise
         finally:
-            self.scope = None
+            self.scope = self.network = None
             if self.inbox is not None:
                 self.inbox.leave()
         self.end(self.refused or network.run.failure or self.error)

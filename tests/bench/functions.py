@@ -205,22 +205,6 @@ def requests(count: int) -> int:
     return answers
 
 
-def pushed_loop(count: int) -> int:
-    """W8 by hand: a function that takes one item, called for each."""
-    total = 0
-
-    def on_next(x: int) -> None:
-        nonlocal total
-        y = pushed_lift(x)
-        if not pushed_even(y):
-            return
-        total = total + pushed_triple(y)
-
-    for x in range(count):
-        on_next(x)
-    return total
-
-
 def pushed_lift(x: int) -> int:
     return x + 1
 
@@ -231,3 +215,18 @@ def pushed_even(x: int) -> bool:
 
 def pushed_triple(x: int) -> int:
     return x * 3
+
+
+def pushed_loop(count: int) -> int:
+    """W8 by hand: a function that takes one item, called for each."""
+    given: list[int] = []
+
+    def on_next(x: int) -> None:
+        y = pushed_lift(x)
+        if not pushed_even(y):
+            return
+        given.append(pushed_triple(y))
+
+    for x in range(count):
+        on_next(x)
+    return sum(given)

@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 import gc
-import operator
 import tracemalloc
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
-import kayrx as kx
+import reactivex.subject
 from reactivex import operators as ops
-from reactivex.subject import Subject
 
+import kayrx as kx
 from tests.bench import functions as by
-from tests.bench.goals import faster, times
+from tests.bench.goals import Goal, faster, times
 from tests.bench.measure import Contender, Race
 
-HELD = 200  # subscriptions alive at once, to measure one of them
-
-
-# -- W8 ------------------------------------------------------------------------------------------
-
-
-def pushed_reactivex(count: int) -> int:
-    hub: Subject[int] = Subject()
-    given: list[int] = []
-    hub.pipe(ops.map(by.pushed_lift), ops.filter(by.pushed_even), ops.map(by.pushed_triple),
-             ops.reduce(operator.add, 0)).subscribe(given.append)
-    for x in range(count):
-        hub.on_next(x)
-    hub.on_completed()
-    return given[0]
+given: list[int] = []
+keep = given.append
 
 
 def nodes() -> Any:
     return kx.map(by.pushed_lift) >> kx.filter(by.pushed_even) >> kx.map(by.pushed_triple)
 
 
-def pushed_hosted(count: int) -> int:
-    """Our operators behind a reactivex Subject."""
-    hub: Subject[int] = Subject()
-    given: list[int] = []
-    hub.pipe((nodes() >> kx.reduce(operator.add, 0)).operator()).subscribe(given.append)
+def operators() -> list[Any]:
+    return [ops.map(by.pushed_lift), ops.filter(by.pushed_even), ops.map(by.pushed_triple)]
+
+
+# -- W8 ------------------------------------------------------------------------------------------
+
+
+@cache
+def heard_natively(clients: int = 1) -> Any:
+    """A subject of ours with as many subscribers of the three operators."""
+    hub = kx.Subject()
+    graph = kx.source(hub) >> nodes()
+    for _ in range(clients):
+        graph.subscribe(keep)
+    return hub
+
+
+@cache
+def heard_by_reactivex() -> Any:
+    hub: Any = reactivex.subject.Subject()
+    hub.pipe(*operators()).subscribe(keep)
+    return hub
+
+
+@cache
+def heard_by_an_operator() -> Any:
+    """Our operators, fused to one, behind a Subject of reactivex."""
+    hub: Any = reactivex.subject.Subject()
+    hub.pipe(nodes().operator()).subscribe(keep)
+    return hub
+
+
+def push(count: int, heard: Callable[[], Any]) -> int:
+    hub = heard()
+    given.clear()
     for x in range(count):
         hub.on_next(x)
-    hub.on_completed()
-    return given[0]
+    return sum(given)
 
 
 def push_race() -> Race:
     return Race("W8", by.pushed_loop, [
         Contender("hand loop", by.pushed_loop),
-        Contender("kayrx behind a Subject", pushed_hosted),
-        Contender("reactivex Subject", pushed_reactivex, 0.5),
-    ], [], size=300_000, quick=100_000)
+        Contender("kayrx Subject", partial(push, heard=heard_natively)),
+        Contender("kayrx behind a Subject", partial(push, heard=heard_by_an_operator)),
+        Contender("reactivex Subject", partial(push, heard=heard_by_reactivex), 0.5),
+    ], [times("kayrx Subject", "hand loop", 1.15), faster("kayrx Subject", "reactivex Subject", 6.5)],
+        size=400_000, quick=150_000)
 
 
 # -- W6: memory ----------------------------------------------------------------------------------
 
-
-def subscriptions(subscribe: Callable[[], Any]) -> Callable[[int], Any]:
-    """Hold `HELD` subscriptions while the memory is looked at."""
-    def hold(count: int) -> None:
-        held.extend(subscribe() for _ in range(count))
-
-    return hold
-
-
 held: list[Any] = []
 
 
+def dispose() -> None:
+    for subscription in held:
+        subscription.dispose()
+    held.clear()
+
+
+def hold(count: int, subscribe: Callable[[], Any]) -> int:
+    """Subscribe so many times, and keep what that gives."""
+    dispose()
+    for _ in range(count):
+        held.append(subscribe())
+    return len(held)
+
+
 def memory_held(work: Callable[[], Any]) -> float:
-    """Bytes that are still held when ``work`` has been done, the list of subscriptions left aside."""
-    held.clear()
-    held.extend([None] * HELD)
-    held.clear()
+    """Bytes that are still held when ``work`` is done."""
+    dispose()
     gc.collect()
     tracemalloc.start()
     try:
@@ -83,19 +104,37 @@ def memory_held(work: Callable[[], Any]) -> float:
         return tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-        held.clear()
+        dispose()
 
 
-def nothing(x: int) -> None:
-    """A client that does nothing with an item."""
+def memory_race() -> Race:
+    """One live subscription of three operators; what all subscriptions share is made before."""
+    ours, theirs = kx.Subject(), reactivex.subject.Subject[int]()
+    native, prebuilt = kx.source(ours) >> nodes(), theirs.pipe(*operators())
+    hosted = native.to_observable()
+    return Race("W6 memory", lambda count: count, [
+        Contender("reactivex", partial(hold, subscribe=lambda: prebuilt.subscribe(keep))),
+        Contender("kayrx native", partial(hold, subscribe=lambda: native.subscribe(keep))),
+        Contender("kayrx hosted", partial(hold, subscribe=lambda: hosted.subscribe(keep))),
+    ], [Goal("kayrx native", "", 1200, "amount")], size=500, quick=200, base="reactivex", unit="bytes",
+        meter=memory_held)
 
 
-hub: Subject[int] = Subject()
+# -- W10: clients --------------------------------------------------------------------------------
 
 
-def subscribe_reactivex() -> Any:
-    return hub.pipe(ops.map(by.pushed_lift), ops.filter(by.pushed_even), ops.map(by.pushed_triple)).subscribe(nothing)
+def client_race() -> Race:
+    """What an item costs each of many subscribers."""
+    def clients(count: int) -> Contender:
+        return Contender(
+            f"kayrx, {count} clients", lambda pushes: push(max(1, pushes // count), partial(heard_natively, count)),
+            1.0, lambda pushes: count * by.pushed_loop(max(1, pushes // count)))
+
+    first, *others = map(clients, (1, 10, 100, 1000))
+    return Race("W10 clients", by.pushed_loop, [first, *others],
+                [times(other.name, first.name, 1.10) for other in others],
+                size=400_000, quick=200_000, base=first.name, unit="ns/item/client")
 
 
 def races() -> list[Race]:
-    return [push_race()]
+    return [push_race(), memory_race(), client_race()]

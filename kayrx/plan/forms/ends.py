@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kayrx.graph.node import Resource
 from kayrx.nodes import ends, flow
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import item, result
@@ -36,6 +37,11 @@ def into(node: ends.Each | ends.SinkTo) -> Callable[[Any], Any]:
 @item.register(ends.Each)
 @item.register(ends.SinkTo)
 def _(node: ends.Each | ends.SinkTo, e: Emitter, x: str) -> None:
+    if isinstance(node, ends.SinkTo) and isinstance(node.target, Resource):
+        take = e.state("take", f"run.opened.taker({e.param('resource', node.target)})")
+        e.line(f"{take}({x})")
+        e.fate("delivered")
+        return
     fn = into(node)
     text = e.call(fn, x)
     if e.step is None or not e.step.guards:

@@ -1,0 +1,76 @@
+"""Resources: what nodes need opened, once per run, and closed with it in reverse order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import fields
+from typing import Any
+
+from kayrx.errors import RunError
+from kayrx.graph.node import Node, Resource
+from kayrx.nodes.ends import METHODS
+from kayrx.plan.plan import Plan, every
+
+
+def wanted(plan: Plan) -> Iterator[tuple[Node, Resource[Any]]]:
+    """Every resource of a plan with the node that holds it; guards' included."""
+    for step in every(plan.steps()):
+        for node in (step.node, *step.guards):
+            for f in fields(node):
+                value = getattr(node, f.name)
+                if isinstance(value, Resource):
+                    yield node, value
+
+
+class Opened:
+    """The open objects of one run, by their resource."""
+
+    def __init__(self, needed: tuple[tuple[Node, Resource[Any]], ...]) -> None:
+        self._needed = needed
+        self._objects: dict[int, Any] = {}
+
+    def __getitem__(self, resource: Resource[Any]) -> Any:
+        try:
+            return self._objects[id(resource)]
+        except KeyError:
+            raise RunError(f"{resource!r} is opened by run(), await, start() and stream() alone") from None
+
+    @contextmanager
+    def now(self) -> Iterator[None]:
+        """All open, in a synchronous run; what has only an async way of opening is refused."""
+        with ExitStack() as stack:
+            for node, resource in self._needed:
+                made = resource.factory()
+                if hasattr(made, "__aenter__") and not hasattr(made, "__enter__"):
+                    raise RunError(f"{node.where}: its resource opens asynchronously; write `await graph`")
+                self._keep(resource, made, stack)
+            yield
+
+    @asynccontextmanager
+    async def on_loop(self) -> AsyncIterator[None]:
+        """All open, in a run on a loop."""
+        async with AsyncExitStack() as stack:
+            for _, resource in self._needed:
+                made = resource.factory()
+                if hasattr(made, "__aenter__"):
+                    self._objects[id(resource)] = await stack.enter_async_context(made)
+                elif hasattr(made, "aclose"):
+                    stack.push_async_callback(made.aclose)
+                    self._objects[id(resource)] = made
+                else:
+                    self._keep(resource, made, stack)
+            yield
+
+    def _keep(self, resource: Resource[Any], made: Any, stack: ExitStack | AsyncExitStack) -> None:
+        if hasattr(made, "__enter__"):
+            made = stack.enter_context(made)
+        elif hasattr(made, "close"):
+            stack.callback(made.close)
+        self._objects[id(resource)] = made
+
+    def taker(self, resource: Resource[Any]) -> Callable[[Any], Any]:
+        """The function of an open sink that takes an item."""
+        made = self[resource]
+        method = next((m for m in METHODS if hasattr(made, m)), None)
+        return getattr(made, method) if method else made  # type: ignore[no-any-return]
