@@ -8,6 +8,7 @@ exchange, so closing the generator closes the socket, and that alone stops the m
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncGenerator
 from importlib import import_module, util
 from pathlib import Path
@@ -55,13 +56,20 @@ class LocalModel:
         parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
         parameters.cache_ram_mib = 0    # by default it keeps up to 8 GB of earlier prompts
         parameters.sse_ping_interval = 1    # 30: closing the model under an open answer takes 30 s
-        parameters.fit_params = parameters.ui = False
+        parameters.endpoint_metrics, parameters.fit_params, parameters.ui = True, False, False
         parameters.port = parameters.verbosity = 0
-        self._server = self._engine.Server(parameters)
+        # Two ways to hang for ever are barred here: an exception of Ctrl-C inside the constructor, and
+        # an end before the server's loop has begun.  That the loop answers proves that it has.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._server = self._engine.Server(parameters)
+            self._server.handle_metrics()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server = None    # the last reference: the destructor stops and joins the threads
+        self._server = None    # the last reference: its end stops and joins the threads
 
     @property
     def address(self) -> str:
@@ -95,7 +103,10 @@ class LocalModel:
             await stream.send(_post(http, exchange, server.netloc, json.dumps(request).encode()))
             while not isinstance(event := exchange.next_event(), http.EndOfMessage):
                 if event is http.NEED_DATA:
-                    exchange.receive_data(await _receive(stream))
+                    try:
+                        exchange.receive_data(await stream.receive())
+                    except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
+                        raise ModelError("the model was closed in the middle of its answer") from error
                 elif isinstance(event, http.Data):
                     *lines, body = (body + bytes(event.data)).split(b"\n")
                     for line in lines:
@@ -110,14 +121,6 @@ def _post(http: ModuleType, exchange: Any, host: str, body: bytes) -> bytes:
     headers = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))}
     request = http.Request(method="POST", target="/v1/chat/completions", headers=list(headers.items()))
     return b"".join(exchange.send(event) for event in (request, http.Data(data=body), http.EndOfMessage()))
-
-
-async def _receive(stream: anyio.abc.ByteReceiveStream) -> bytes:
-    """The next bytes of an answer that is not yet complete."""
-    try:
-        return await stream.receive()
-    except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-        raise ModelError("the model was closed in the middle of its answer") from error
 
 
 def _text(line: bytes) -> str:

@@ -17,6 +17,7 @@ from kayrx.nodes.transform import FlatMap, Map
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
+from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import LOOK, Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
@@ -90,7 +91,14 @@ class Crew:
                 return (await call((item,)))[0]
 
             guarded = self.run.guard(self.step)
-            self.fn = (lambda item: guarded.call(at_place, (item,))) if self.step.guards else at_place
+            slot = getattr(workers, "slot", None)
+
+            async def placed(item: Any) -> Any:
+                if slot is not None:
+                    await slot()  # outside the guards: waiting for a thread is no part of the call's time
+                return await guarded.call(at_place, (item,)) if self.step.guards else await at_place(item)
+
+            self.fn = placed
             if self.run.ledger.exact:
                 self.fn = self.with_ids(self.fn)
             await self.hire_all(body)
@@ -115,7 +123,7 @@ class Crew:
             if self.run.ours(error):
                 raise
             self.failed, self.turn = True, -1  # no other result leaves any more
-            self.fail(error, self.segment, self.step, number_in_hand(error))
+            self.fail(error, self.segment, self.step, number_in_hand(error, __file__))
             self.finish_early()
         finally:
             self.alive -= 1
@@ -282,13 +290,3 @@ class Crew:
         finally:
             self.sending = False
             self.wake_idle()
-
-
-def number_in_hand(error: BaseException) -> int | None:
-    """The number of the item that the failing worker had taken: a local of its own frame."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == __file__ and "number" in trace.tb_frame.f_locals:
-            return int(trace.tb_frame.f_locals["number"])
-        trace = trace.tb_next
-    return None

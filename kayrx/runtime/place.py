@@ -30,6 +30,8 @@ class Workers:
         self.alive = place.workers
         self.abandoned = False
         self.ending: Any = None
+        self.busy = 0
+        self.waiting: list[Any] = []
 
     async def __aenter__(self) -> Call:
         self.backend = current(World())
@@ -63,6 +65,19 @@ class Workers:
         if self.ending is not None:
             self.backend.wake(self.ending)
 
+    async def slot(self) -> None:
+        """Wait for a free thread: one that was given up is not free until its call returns."""
+        while self.busy >= self.place.in_flight:
+            park = self.backend.park()
+            self.waiting.append(park)
+            await park
+
+    def _returned(self, park: Any) -> None:
+        self.busy -= 1
+        waiting, self.waiting = self.waiting, []
+        for one in (park, *waiting):
+            self.backend.wake(one)
+
     async def call(self, batch: Sequence[Any]) -> Sequence[Any]:
         """The results of a batch, item by item; raises what the function raised."""
         return [await self._one(item) for item in batch]
@@ -77,8 +92,9 @@ class Workers:
                 outcome[:] = [context.run(self.fn, item), None]
             except BaseException as error:
                 outcome[:] = [None, error]
-            self.backend.from_thread(partial(self.backend.wake, park))
+            self.backend.from_thread(partial(self._returned, park))
 
+        self.busy += 1
         self.jobs.put(job)
         await park
         value, error = outcome

@@ -126,9 +126,9 @@ def memory_race() -> Race:
 def client_race() -> Race:
     """What an item costs each of many subscribers."""
     def clients(count: int) -> Contender:
-        return Contender(
-            f"kayrx, {count} clients", lambda pushes: push(max(1, pushes // count), partial(heard_natively, count)),
-            1.0, lambda pushes: count * by.pushed_loop(max(1, pushes // count)))
+        heard = partial(heard_natively, count)
+        return Contender(f"kayrx, {count} clients", lambda pushes: push(max(1, pushes // count), heard),
+                         1.0, lambda pushes: count * by.pushed_loop(max(1, pushes // count)))
 
     first, *others = map(clients, (1, 10, 100, 1000))
     return Race("W10 clients", by.pushed_loop, [first, *others],
