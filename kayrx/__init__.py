@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         timeout,
     )
     from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
@@ -81,6 +82,7 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
@@ -96,7 +98,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Run", "RunError", "Sink",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError", "Sink",
     "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat", "concat_map",
     "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed", "each",
     "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map", "merge", "pairwise",

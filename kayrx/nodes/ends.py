@@ -16,6 +16,7 @@ from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node, Resource
 from kayrx.nodes.place import Placement
+from kayrx.nodes.replay import FileLines, Items, Replayable
 from kayrx.nodes.values import needs_function, span, whole
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Source(Node):
 
     @property
     def kind(self) -> str:
-        """observable, publisher, async, iterable, callable or nothing."""
+        """observable, publisher, async, iterable, replayable, callable or nothing."""
         if is_observable(self.what):
             return "observable"
         if is_publisher(self.what):
@@ -64,7 +65,16 @@ class Source(Node):
             return "async"
         if isinstance(self.what, Iterable):
             return "iterable"
+        if isinstance(self.what, Replayable):
+            return "replayable"
         return "callable" if callable(self.what) else "nothing"
+
+    @property
+    def replayable(self) -> Replayable[Any] | None:
+        """How to read the source again from a cursor; None for what can be read but once."""
+        if self.kind == "replayable":
+            return self.what  # type: ignore[no-any-return]
+        return Items(self.what) if isinstance(self.what, (list, tuple, range, str)) else None
 
     @property
     def local(self) -> bool:
@@ -104,6 +114,10 @@ class Lines(Node):
 
     def __post_init__(self) -> None:
         whole("lines", "chunk", self.chunk, 1)
+
+    @property
+    def replayable(self) -> Replayable[str]:
+        return FileLines(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,8 @@ def source(what: Any, *, on: Placement | None = None,
 
     Emits:   the items in their order; nothing is read before the run, nor ahead of demand.
     Again:   a list, range or callable serves any number of runs; a second run of an iterator or
-             generator is a RunError, never an empty stream.
+             generator is a RunError, never an empty stream.  An object with ``read(cursor, n)``
+             (`kayrx.Replayable`) is read 16 items at a time, and by a retry from where it was.
     Hot:     an Observable pushes without asking: where a node waits it gets a gate of 1024 with
              ``overflow="error"``; say otherwise with ``>> kx.backpressure(size, overflow=)``.
     Place:   ``on=kx.threads(1)`` reads a blocking iterable in a worker thread.

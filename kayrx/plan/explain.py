@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kayrx.graph.graph import Graph
+from kayrx.graph.node import Node
 from kayrx.nodes import ends, flow, guards, time, transform, windows
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
@@ -115,6 +116,10 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: {counted(node.size, 'item')}")
             case transform.Rx() as node:
                 out.append(f"{step.label}: " + (f"bursts of {node.max_burst}" if node.max_burst else "unbounded"))
+            case ends.Lines() as node if plan.loop:
+                out.append(f"{step.label}: {counted(node.chunk, 'line')} read ahead")
+            case ends.Source(kind="replayable"):
+                out.append(f"{step.label}: 16 items read ahead")
             case ends.ToList():
                 out.append(f"{step.label}: unbounded (all items)")
     return out
@@ -140,8 +145,13 @@ def repeats(plan: Plan) -> list[str]:
     """What may be done more than once."""
     return [f"{s.label} is called up to {g.attempts} times an item" if s.node.role != "source" else
             f"{s.label} is opened up to {g.attempts} times" + (
-                "" if getattr(s.node, "cursor", None) else ", from its beginning")
+                "" if resumes(s.node) else ", from its beginning")
             for s in every(plan.steps()) for g in s.guards if isinstance(g, guards.Retry)]
+
+
+def resumes(node: Node) -> bool:
+    """True if a retry opens the source where it was."""
+    return getattr(node, "cursor", None) is not None or getattr(node, "kind", "") == "replayable"
 
 
 def places(plan: Plan) -> list[str]:
@@ -189,7 +199,7 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
     for guard in step.guards:
-        if isinstance(guard, guards.Retry) and node.role == "source" and not getattr(node, "cursor", None):
+        if isinstance(guard, guards.Retry) and node.role == "source" and not resumes(node):
             yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import count, islice
 from types import CodeType
 from typing import Any
 
@@ -195,6 +195,7 @@ def push(steps: Steps, options: Options) -> Code:
 # -- putting a function together -----------------------------------------------------------------
 
 END: Any = object()
+_links = count(1)
 WAIT: Any = object()
 
 
@@ -229,7 +230,7 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
     tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
     tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")
     text = "\n".join(head + e.lines + tail) + "\n"
-    code = compiled(text)
+    code = called(compiled(text), f"<kayrx {next(_links)}>")
     scope: dict[str, Any] = dict(GLOBALS)
     exec(code, scope)
     probes = {name: Probe(e.params[name], step) for name, step in e.probed.items()}
@@ -242,8 +243,14 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
 
 @lru_cache(maxsize=1024)
 def compiled(text: str) -> CodeType:
-    """The code of a text; its file name is the text's own number, so a traceback can be told apart."""
-    return compile(text, f"<kayrx {compiled.cache_info().misses}>", "exec")
+    """The code of a text, shared by all steps that have this shape."""
+    return compile(text, "<kayrx>", "exec")
+
+
+def called(code: CodeType, file: str) -> CodeType:
+    """The code under a file name of its own, so that a traceback tells apart two links of one text."""
+    return code.replace(co_filename=file, co_consts=tuple(
+        called(c, file) if isinstance(c, CodeType) else c for c in code.co_consts))
 
 
 class Probe:

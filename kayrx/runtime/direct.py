@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from operator import length_hint
 from typing import Any
 
@@ -31,7 +32,8 @@ class Direct(Link):
         self.run = Context(made, terms.world, SyncBackend(terms.world))
         self.expands = any(s.inner or isinstance(s.node, (FlatMap, Rx)) for s in made.plan.steps())
         self.hasty = not isinstance(inbox, Hot)  # rule 4.2 is for processors
-        self.chain: list[Iterator[Any]] = []
+        self.out: Iterator[Any] | None = None
+        self.opened = ExitStack()  # what the run has opened, to be closed in reverse order
         self.held: Any = END
         self.inside = False  # the chain rests after an item, and may go on without reading
         self.again = False
@@ -82,7 +84,7 @@ class Direct(Link):
     def pull(self) -> Any:
         """The next item; WAIT if there is none for now; END if the run has ended, which is signalled."""
         try:
-            item = next(self.chain[-1] if self.chain else self.chained(), END)
+            item = next(self.out or self.chained(), END)
         except BaseException as error:
             self.run.fail(error, self.program.plan.segments[0])
             self.fatal = None if isinstance(error, Exception) else error
@@ -94,11 +96,16 @@ class Direct(Link):
         return item
 
     def chained(self) -> Iterator[Any]:
-        self.chain = [iter(()) if self.program.closed_from_start else
-                      self.read() if self.inbox is None else self.received(self.inbox)]
+        """The runs of the plan as generators, each pulled by the next; gives the last."""
+        self.opened.enter_context(self.run.opened.now())
+        items: Any = iter(()) if self.program.closed_from_start else \
+            self.read() if self.inbox is None else self.received(self.inbox)
         for code in self.program.rests:
-            self.chain.append(code.function(self.chain[-1], self.run))
-        return self.chain[-1]
+            self.opened.callback(close, items)
+            items = code.function(items, self.run)
+        self.opened.callback(close, items)
+        self.out = items
+        return self.out
 
     def read(self) -> Iterator[Any]:
         """The items of the source, and WAIT while nothing may be read."""
@@ -136,11 +143,10 @@ class Direct(Link):
 
     def release(self) -> None:
         """Close the source and all that rests; leave upstream."""
-        chain, self.chain, self.held = self.chain, [], END
-        for generator in reversed(chain):
-            try:
-                close(generator)
-            except Exception as error:
-                self.terms.report(error)
+        self.out, self.held = None, END
+        try:
+            self.opened.close()
+        except Exception as error:
+            self.terms.report(error)
         if self.inbox is not None:
             self.inbox.leave()

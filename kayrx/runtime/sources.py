@@ -27,6 +27,7 @@ from kayrx.runtime.interrupt import Interrupt, Interrupted
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
+READ_AHEAD = 16
 HINTED: tuple[type, ...] = (type(iter([])), type(iter(())), type(iter(range(0))))
 
 
@@ -62,11 +63,27 @@ def aiterate(node: Node, run: Context) -> AsyncIterator[Any]:
 def _(node: ends.Source, run: Context) -> Iterator[Any]:
     if isinstance(node.what, Iterator):
         once(node)
+    if node.kind == "replayable":
+        return replayed(node, run)
     what = node.what if node.kind == "iterable" else opened(node, run)
     try:
         return iter(what) if node.cursor is None else remembered(node, run, iter(what))
     except TypeError:
         raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable") from None
+
+
+def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
+    """A replayable source, from where this run has got to; beside each item its place is kept."""
+    cursor, done = run.cursors.get(id(node), (None, 0))
+    while True:
+        items, following = node.what.read(cursor, READ_AHEAD)
+        for done, item in enumerate(items[done:], done + 1):
+            yield item
+            run.cursors[id(node)] = cursor, done
+        if following is None:
+            return
+        cursor, done = following, 0
+        run.cursors[id(node)] = cursor, done
 
 
 def once(node: ends.Source) -> None:

@@ -92,6 +92,8 @@ class Tasked(Link):
                 raise
             self.error = error
             self.fatal = self.fatal if isinstance(error, Exception) else error
+        finally:
+            network.run.gates[-1].close()  # also where it failed before its tasks began
 
     async def deliver(self, run: Context) -> bool:
         """Signal what comes out; False if the run has to be cut short."""

@@ -274,6 +274,16 @@ def test_tokens_are_shown_while_the_model_works() -> None:
         assert command.process.poll() is None
 
 
+def test_interrupting_while_the_model_is_loaded_leaves_nothing() -> None:
+    """Ctrl-C at the moment the weights are mapped into memory: exit code 130, no traceback, no hang."""
+    with Command("Hello.") as command:
+        maps = Path(f"/proc/{command.process.pid}/maps")
+        while ".gguf" not in maps.read_text():
+            assert command.process.poll() is None
+
+        assert command.interrupted() == (130, "")
+
+
 def test_interrupting_the_answer_leaves_nothing() -> None:
     """Ctrl-C after the first token: exit code 130, no traceback, no process."""
     with Command("Tell me a very long story.", "--max-tokens", "400") as command:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -165,6 +167,13 @@ async def test_closing_the_model_under_an_open_answer_is_an_error_of_its_consume
     with pytest.raises(ModelError, match="in the middle of its answer"):
         async for _ in answer:
             pass
+
+
+def test_a_model_can_be_closed_as_soon_as_it_is_open() -> None:
+    """Nothing has to happen between opening and closing (the engine alone would hang, now and then)."""
+    program = "from kayrx.demo.model import LocalModel\nfor _ in range(5):\n    with LocalModel(): pass"
+
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_missing_engine_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
