@@ -42,16 +42,16 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 class Tracked:
-    """Items to be used as ``kx.source(tracked)``: ``read`` so far, and ``closed`` once let go."""
+    """Items to be used as ``kx.source(tracked)``: ``pulled`` so far, and ``closed`` once let go."""
 
     def __init__(self, items: Iterable[Any]) -> None:
-        self.items, self.read, self.closed = items, 0, False
+        self.items, self.pulled, self.closed = items, 0, False
 
     def __call__(self) -> Iterator[Any]:
         self.closed = False
         try:
             for item in self.items:
-                self.read += 1
+                self.pulled += 1
                 yield item
         finally:
             self.closed = True

@@ -20,8 +20,8 @@ def is_fed(nodes: Sequence[Node]) -> bool:
 
 
 def end_of(nodes: Sequence[Node]) -> End:
-    """What is open at the end: one output, the ports of a fan-out, or nothing."""
-    last = nodes[-1]
+    """What is open at the end: one output, the ports of a fan-out, or nothing.  Guards leave it as it is."""
+    last = next((node for node in reversed(nodes) if node.role != "guard"), nodes[-1])
     if last.role == "sink":
         return "closed"
     if last.role == "fan_out":
@@ -43,7 +43,7 @@ def join(left: Nodes, right: Nodes) -> Nodes:
     if is_fed(right):
         raise refuse(f"{b.word} brings its own items; to join two sources write [a, b] >> {FAN_IN}")
     end = end_of(left)
-    if end == "closed":
+    if end == "closed" and not all(node.role == "guard" for node in right):
         raise refuse(f"nothing comes out of {a.word}; put it last, or use tap() to look at items on the way")
     if end == "ports" and b.role != "fan_in":
         raise refuse(f"branches need a fan-in next: {FAN_IN}")

@@ -8,6 +8,7 @@ from typing import Any
 from kayrx import render
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
+from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes.flow import Backpressure
 from kayrx.nodes.units import Unit
@@ -50,7 +51,7 @@ class Sketch:
                 names = getattr(node, "keys", None) or [""] * len(node.branches)
                 ports = [end for name, graph in zip(names, node.branches, strict=True)
                          for end in self.series(graph.nodes, [(key, str(name))], group)
-                         if graph.nodes[-1].role != "sink"]
+                         if end_of(graph.nodes) != "closed"]
         return ports
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
-import signal
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -19,6 +16,7 @@ from kayrx.plan.plan import Options
 from kayrx.runtime.backend import SyncBackend, current, loop_running
 from kayrx.runtime.context import Context
 from kayrx.runtime.engine import Network, close, opened, run_linear
+from kayrx.runtime.private import on_private_loop
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
 from kayrx.runtime.run import Run
 from kayrx.runtime.world import World
@@ -56,62 +54,6 @@ def run(graph: Graph[Any, Any], **options: Any) -> Any:
 
 async def executed(made: Program, world: World) -> Any:
     return await Network(made, world).execute()
-
-
-def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) -> Any:
-    """Run ``main`` on a loop of its own: in this thread, or in one that is joined if a loop runs here."""
-    if loop_running() is None:
-        return anyio.run(main, backend=backend)
-    outcome: list[Any] = []
-    context = contextvars.copy_context()
-    stop: list[Callable[[], None]] = []
-    interrupted = False
-
-    async def cancellable() -> Any:
-        inner = current(World())
-        with anyio.CancelScope() as scope:
-            stop.append(lambda: inner.from_thread(scope.cancel))
-            if interrupted:
-                scope.cancel()
-            return await main()
-
-    def work() -> None:
-        try:
-            outcome.append((True, context.run(lambda: anyio.run(cancellable, backend=backend))))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=work, name="kayrx run")
-    thread.start()
-    try:
-        with raising_ctrl_c():
-            thread.join()
-    except BaseException:  # Ctrl-C while we wait: cancel the run, and leave nothing behind
-        interrupted = True
-        for cancel in stop:
-            cancel()
-        thread.join()
-        raise
-    fine, value = outcome[0]
-    if fine:
-        return value
-    if isinstance(value, RuntimeError) and "different" in str(value) and "loop" in str(value):
-        raise RunError("an object of this graph belongs to the loop that is running here; "
-                       "write `await graph` instead of graph.run()") from value
-    raise value
-
-
-@contextmanager
-def raising_ctrl_c() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt here, though asyncio has told it to cancel a task that is blocked."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:

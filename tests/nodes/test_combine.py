@@ -50,7 +50,7 @@ def test_zip_reads_no_further_than_it_must(backend: str, tracked: Any) -> None:
     long, short = tracked(range(1000)), tracked([1, 2])
 
     assert kx.zip(kx.source(long), kx.source(short), size=4).collect(backend=backend) == [(0, 1), (1, 2)]
-    assert long.read <= 2 + 4 + 1 and long.closed and short.closed
+    assert long.pulled <= 2 + 4 + 1 and long.closed and short.closed
 
 
 def test_concat_opens_the_second_when_its_turn_comes(tracked: Any, loop: str) -> None:
@@ -58,7 +58,7 @@ def test_concat_opens_the_second_when_its_turn_comes(tracked: Any, loop: str) ->
     second = tracked([99])
     seen: list[tuple[int, int]] = []
 
-    (kx.concat(kx.source(range(40)), kx.source(second)) >> kx.each(lambda x: seen.append((x, second.read)))).run()
+    (kx.concat(kx.source(range(40)), kx.source(second)) >> kx.each(lambda x: seen.append((x, second.pulled)))).run()
 
     assert [x for x, _ in seen] == [*range(40), 99]
     assert [read for x, read in seen if x < 20] == [0] * 20
@@ -128,7 +128,7 @@ def test_a_branch_that_has_enough_does_not_stop_the_others(backend: str, tracked
         backend=backend)
 
     assert out == ([0, 1], [0, 1, 2, 3, 4])
-    assert 5 <= source.read <= 7 and source.closed
+    assert 5 <= source.pulled <= 7 and source.closed
 
 
 def test_a_branch_that_raises_fails_the_run(backend: str, tracked: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_branch_that_raises_fails_the_run(backend: str, tracked: Any) -> None:
         (kx.source(source) >> [kx.map(lambda x: 1 / (x - 3)).named("bad"), kx.map(str)] >> kx.merge()).run(
             backend=backend)
 
-    assert source.closed and source.read < 200
+    assert source.closed and source.pulled < 200
     assert any("'bad' (map)" in note and "item 3" in note for note in caught.value.__notes__)
 
 

@@ -72,7 +72,7 @@ def test_the_source_is_let_go_with_the_last_wanted_item(
 
     (kx.source(source) >> graph).run(backend=backend)
 
-    assert source.read == read and source.closed
+    assert source.pulled == read and source.closed
 
 
 def test_take_zero_pulls_nothing(backend: str, tracked: Any) -> None:
@@ -81,7 +81,7 @@ def test_take_zero_pulls_nothing(backend: str, tracked: Any) -> None:
 
     assert (kx.source(source) >> kx.take(0)).collect(backend=backend) == []
     assert (kx.source(source) >> kx.map(str) >> kx.take(0) >> kx.buffer(count=2)).collect(backend=backend) == []
-    assert source.read == 0 and not source.closed
+    assert source.pulled == 0 and not source.closed
 
 
 def test_take_lets_go_of_an_async_source(loop: str) -> None:

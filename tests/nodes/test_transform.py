@@ -215,7 +215,7 @@ def test_an_rx_operator_that_has_enough_lets_go_of_the_source(graph: Graph[Any, 
 
     (kx.source(source) >> graph).run()
 
-    assert source.read <= 2 and source.closed
+    assert source.pulled <= 2 and source.closed
 
 
 def test_errors_of_an_rx_operator_are_the_runs(backend: str) -> None:
