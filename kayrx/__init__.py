@@ -6,9 +6,10 @@ Public names are loaded when first used (PEP 562); importing kayrx loads neither
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from kayrx.graph.door import install
+from kayrx.door import install
+
+TYPE_CHECKING = False  # typing's own constant would cost a third of the import
 
 install(
     sugar="kayrx.nodes.sugar",
@@ -98,21 +99,21 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError", "Sink",
-    "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat", "concat_map",
-    "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed", "each",
-    "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map", "merge", "pairwise",
-    "partition", "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink",
-    "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while", "tap", "threads",
-    "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run",
+    "RunError", "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
+    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
+    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it",
+    "lines", "map", "merge", "pairwise", "partition", "queue_source", "reduce", "resource", "retry", "rx",
+    "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
+    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'kayrx' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

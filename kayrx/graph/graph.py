@@ -1,7 +1,7 @@
 """`Graph[In, Out]`: a series of nodes as an immutable value, and the one composition operator ``>>``.
 
 Writing a graph opens nothing and starts nothing.  The methods that do (`run`, `start`, `stream`,
-`operator` ...) hand the graph to the engine behind `kayrx.graph.door`.
+`operator` ...) hand the graph to the engine behind `kayrx.door`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, TypeVar, overload
 
+from kayrx.door import floor
 from kayrx.errors import GraphError
 from kayrx.graph import join as joins
-from kayrx.graph.door import floor
 from kayrx.graph.node import Node
 
 if TYPE_CHECKING:

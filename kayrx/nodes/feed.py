@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Protocol, TypeVar
 
-from kayrx.graph.door import floor
+from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes.flow import Overflow, policy

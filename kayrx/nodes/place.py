@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from kayrx.graph.door import floor
+from kayrx.door import floor
 from kayrx.nodes.values import span, whole
 
 Call = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]

@@ -191,7 +191,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False) 
     shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
                  or lossy(s.node) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
-    loop = any(step_waits(s) for s in steps) or (hot and shaped)
+    loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed))
     cutter = Cutter(loop, not loop and not shaped, options)
     ports = cutter.series(nodes)
     if streamed:

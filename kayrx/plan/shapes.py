@@ -192,6 +192,22 @@ def push(steps: Steps, options: Options) -> Code:
     return link(e, steps, "run, emit, complete", extra=("ended = False",), foot=("return push, finish",))
 
 
+@dataclass(frozen=True, slots=True)
+class Pushes:
+    """The runs of a plan as one ``open(run, emit, complete) -> (push, finish)``: each pushes into the next."""
+
+    codes: tuple[Code, ...]
+
+    def function(self, run: Any, emit: Any, complete: Any) -> tuple[Any, Any]:
+        pushed, finish = self.codes[-1].function(run, emit, complete)
+        for code in reversed(self.codes[:-1]):
+            pushed, finish = code.function(run, pushed, lambda _, then=finish: then())
+        return pushed, finish
+
+    def raised_below(self, error: BaseException) -> bool:
+        return self.codes[-1].raised_below(error)
+
+
 # -- putting a function together -----------------------------------------------------------------
 
 END: Any = object()

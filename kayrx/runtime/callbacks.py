@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kayrx.graph.door import floor
+from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from kayrx.door import floor
 from kayrx.errors import GateDeadlock, RunError
-from kayrx.graph.door import floor
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.backend import Backend
 from kayrx.runtime.blame import annotate

@@ -10,7 +10,7 @@ run raises the very object outside (ruling 22).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from kayrx.runtime.crew import Crew
 from kayrx.runtime.gate import Fan, Gate
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.program import Program
-from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate
+from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 
@@ -48,9 +48,7 @@ def opened(program: Program, run: Context, *, alone: bool = False) -> tuple[Any,
     else:
         items = iterate(head.node, run)
     source, run.positions[0] = counted(items)
-    for code in () if alone else program.before:
-        source = code.function(source, run)
-    return items, source
+    return items, source if alone else program.through(source, run)
 
 
 def run_linear(program: Program, world: World) -> Any:
@@ -109,6 +107,10 @@ class Network:
     # -- segments as tasks -----------------------------------------------------------------------
 
     def main_of(self, segment: Segment) -> Main:
+        if segment.fed == "push" and not (segment.lanes or segment.outs):
+            from kayrx.runtime.pushing import pushed_along  # late: it loads reactivex
+
+            return partial(pushed_along, self.program, self.run)
         step = next((s for s in segment.steps if is_pool(s)), None)
         if step is not None or segment.fed == "stage":
             return partial(self.headed, segment)
@@ -170,7 +172,7 @@ class Network:
             else:
                 items = iterate(head.node, run)
             source, run.positions[segment.index] = counted(items)
-            return source, items
+            return self.program.through(source, run), items
         if head.guards:
             items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
         else:
@@ -266,12 +268,6 @@ class Network:
             raise self.run.failure
         given = [self.run.results.get(index) for index in self.plan.sinks]
         return None if not given else given[0] if len(given) == 1 else tuple(given)
-
-
-async def nothing() -> AsyncIterator[Any]:
-    """What a source gives that nobody wants opened."""
-    return
-    yield
 
 
 def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, bool]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
-
-import anyio
 
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import to_list
 from kayrx.plan.plan import Options
-from kayrx.runtime.backend import SyncBackend, current, loop_running
+from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
 from kayrx.runtime.engine import Network, close, opened, run_linear
 from kayrx.runtime.private import on_private_loop

@@ -161,8 +161,8 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
             async for item in read:
                 yield item
         return
-    gate = plan.gates[segment.lanes[0]]
-    queue = Queue(gate.size, gate.overflow, segment.head.where if segment.head else "")
+    gate = plan.gates[segment.lanes[0]] if segment.lanes else None
+    queue = Queue(gate.size if gate else HOT, gate.overflow if gate else "error", node.where)
 
     def failed(error: Exception) -> None:
         queue.fail(error)

@@ -5,7 +5,7 @@ Starting a run of a program opens sources and gates; nothing is compiled then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,12 @@ class Program:
         """The runs before the last one, as generators that the next pulls."""
         return tuple(shapes.pump(run, self.options, yields=True) for run in self.plan.segments[0].runs[:-1])
 
+    def through(self, source: Iterator[Any], run: Any) -> Iterator[Any]:
+        """``source`` as the last run reads it: through the runs before it."""
+        for code in self.before:
+            source = code.function(source, run)
+        return source
+
     @cached_property
     def pump(self) -> Code:
         return shapes.pump(self.plan.segments[0].runs[-1], self.options)
@@ -52,8 +58,8 @@ class Program:
         return tuple(shapes.pump(run, self.options, yields=True, rests=True) for run in runs)
 
     @cached_property
-    def push(self) -> Code:
-        return shapes.push(self.plan.segments[0].steps, self.options)
+    def push(self) -> shapes.Pushes:
+        return shapes.Pushes(tuple(shapes.push(run, self.options) for run in self.plan.segments[0].runs))
 
     def call(self, blame: Callable[[Exception], None]) -> Code:
         self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame))
@@ -111,7 +117,8 @@ class Program:
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
-        found = [made[n] for n in ("pump", "gen", "push", "agen") if n in made]
+        found = [made[n] for n in ("pump", "gen", "agen") if n in made]
+        found += made["push"].codes if "push" in made else ()
         found += [*made.get("before", ()), *made.get("rests", ()), *self._units.values(), *self._calls]
         return found + [c for cs in made.get("mains", ()) for c in cs]
 

@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
 from kayrx.runtime.context import Context
 from kayrx.runtime.program import Program
 
 
-def run_pushed(program: Program, run: Context) -> Any:
-    """The sink's result; returns when the Observable has ended, or the graph wants no more of it.
+def begin(program: Program, run: Context, given: list[Any], over: Callable[[], None]) -> Disposable:
+    """Subscribe; ``over()`` is called once, when a result has been given or the run has failed.
 
-    Nothing that a step raises reaches the Observable, whose other observers must not notice; the
-    subscription is disposed and the error is raised here.
+    Nothing that a step raises reaches the Observable, whose other observers must not notice.
     """
     segment = program.plan.segments[0]
     assert segment.head is not None
     what: Any = segment.head.node.what  # type: ignore[attr-defined]
-    over = threading.Event()
-    given: list[Any] = []
     subscription = SingleAssignmentDisposable()
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+        subscription.dispose()
+        over()
 
     def complete(result: Any) -> None:
         given.append(result)
-        over.set()
-        subscription.dispose()
+        end()
 
     def failed(error: BaseException) -> None:
-        if not over.is_set():
+        if not ended:
             run.fail(error, segment)
-            over.set()
-        subscription.dispose()
+            end()
 
     push, finish = program.push.function(run, lambda x: None, complete)
 
-    def on_next(item: Any) -> None:
-        try:
-            push(item)
-        except BaseException as error:
-            failed(error)
-
-    def completed() -> None:
-        try:
-            finish()
-        except BaseException as error:
-            failed(error)
+    def guarded(step: Callable[..., Any]) -> Callable[..., None]:
+        def called(*item: Any) -> None:
+            try:
+                step(*item)
+            except BaseException as error:
+                failed(error)
+        return called
 
     def subscribe(*_: object) -> None:
-        subscription.disposable = what.subscribe(on_next, failed, completed)
+        subscription.disposable = what.subscribe(guarded(push), failed, guarded(finish))
 
-    if program.closed_from_start:
+    if program.closed_from_start or run.stopping:
         finish()
-        return given[0]
+        return Disposable()
+    run.controls.append(lambda stop: guarded(finish)() if stop and run.stopping else None)
+    # In a trampoline, so that a cold source sends nothing before it can be disposed.
+    guarded(lambda: CurrentThreadScheduler.singleton().schedule(subscribe))()
+    return Disposable(subscription.dispose)
+
+
+def run_pushed(program: Program, run: Context) -> Any:
+    """The sink's result; returns when the Observable has ended, or the graph wants no more of it."""
+    over = threading.Event()
+    given: list[Any] = []
+    subscription = begin(program, run, given, over.set)
     try:
-        # In a trampoline, so that a cold source sends nothing before it can be disposed.
-        CurrentThreadScheduler.singleton().schedule(subscribe)
         over.wait()
     except BaseException as error:
-        failed(error)
+        run.fail(error, program.plan.segments[0])
     finally:
         subscription.dispose()
     if run.failure is not None:
         raise run.failure
     return given[0]
+
+
+async def pushed_along(program: Program, run: Context) -> Any:
+    """`run_pushed` on a loop: the Observable pushes as it likes, on this thread or another; we wait."""
+    park = run.backend.park()
+    given: list[Any] = []
+    subscription = begin(program, run, given, lambda: run.backend.from_thread(lambda: run.backend.wake(park)))
+    try:
+        await run.parked(park, outside=True)
+    finally:
+        subscription.dispose()
+    return given[0] if given else None

@@ -77,9 +77,9 @@ def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
     cursor, done = run.cursors.get(id(node), (None, 0))
     while True:
         items, following = node.what.read(cursor, READ_AHEAD)
-        for done, item in enumerate(items[done:], done + 1):
-            yield item
-            run.cursors[id(node)] = cursor, done
+        for place in range(done, len(items)):
+            yield items[place]
+            run.cursors[id(node)] = cursor, place + 1
         if following is None:
             return
         cursor, done = following, 0
@@ -207,6 +207,12 @@ async def _(node: ends.Interval, run: Context) -> AsyncIterator[int]:
 async def _(node: ends.Timer, run: Context) -> AsyncIterator[int]:
     await run.backend.sleep(node.seconds)
     yield 0
+
+
+async def nothing() -> AsyncIterator[Any]:
+    """What a source gives that nobody wants opened."""
+    return
+    yield
 
 
 class Stoppable:
