@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from statistics import fmean
 from typing import Literal
 from unicodedata import combining, east_asian_width
@@ -171,8 +171,8 @@ def svg(picture: Picture) -> str:
         for one, other in pairwise(routes[-1] * (arrow not in closing)):
             one.near[1].append(other)
             other.near[0].append(one)
-    every = dict.fromkeys([*spots.values(), *chain(*routes)])
-    frames = _place([[spot for spot in every if spot.layer == layer] for layer in range(len(rooms))], rooms)
+    every = sorted(dict.fromkeys([*spots.values(), *chain(*routes)]), key=lambda spot: spot.layer)
+    frames = _place([[*column] for _, column in groupby(every, key=lambda spot: spot.layer)], rooms)
     shapes = [_card(frame, _FRAME, (frame.group, 18 - frame.height / 2, 11)) for frame in frames]
     bottom = max((spot.y + spot.height / 2 for spot in (*every, *frames)), default=0.0)
     top = min((spot.y - spot.height / 2 for spot in (*every, *frames)), default=0) - 30 * bool(picture.title)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import NamedTuple, Never
 
 import anyio
+from reactivex import of, operators
 
 import kayrx as kx
 from kayrx.demo.model import LocalModel
@@ -81,13 +82,11 @@ def add(before: Counts, sentence: str) -> Counts:
 def answer_graph(tokens: Callable[[], AsyncIterator[str]], show: Callable[[str], object],
                  report: Callable[[Counts], object]) -> kx.Sink[Never, None]:
     """The graph of one answer: ``show`` gets each token, ``report`` each sentence with the counts."""
-    shown = (
+    return (
         kx.source(tokens).named("model")
         >> kx.backpressure(QUEUE).named("queue")
         >> kx.tap(show).named("show")
-    )
-    return (
-        kx.concat(shown, kx.source([END]).named("end of text"))
+        >> kx.rx(operators.concat(of(END)), max_burst=1).named("end of text")
         >> kx.scan(cut, Cut("", ())).named("sentences")
         >> kx.flat_map(completed).named("each")
         >> kx.scan(add, Counts("", 0, 0)).named("counters")

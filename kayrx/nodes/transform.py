@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
-from kayrx.graph.node import Node
+from kayrx.graph.node import Node, function_name
 from kayrx.nodes.place import Placement
 from kayrx.nodes.values import EMPTY, is_async, is_generator, needs_function, whole
 
@@ -100,6 +100,11 @@ class Rx(Node):
         needs_function("rx", "operator", self.operator)
         if self.max_burst is not None:
             whole("rx", "max_burst", self.max_burst, 1)
+
+    @property
+    def label(self) -> str:
+        name = function_name(self.operator) or "_"
+        return self.name or (self.word if name.startswith("_") else name)  # RxPY's own are all `_wrap_curried`
 
 
 @overload

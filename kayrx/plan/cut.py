@@ -20,7 +20,7 @@ from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
-from kayrx.plan.traits import fed_by, is_pool, is_stage, lossy, parks, step_waits
+from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, lossy, parks, step_waits
 
 DEFAULT = 16
 HOT = 1024
@@ -181,17 +181,19 @@ def all_steps(nodes: Sequence[Node]) -> list[Step]:
     return steps + [s for step in steps for g in step.node.branches for s in all_steps(g.nodes)]
 
 
-def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False) -> Plan:
+def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, on_loop: bool = False) -> Plan:
     """The plan of a series of nodes; with ``streamed`` its open output ends in a gate for a reader.
 
-    A loop is needed if some node waits, or if an Observable has to feed more than one segment.
+    A loop is needed if some node waits, or if an Observable has to feed more than one segment; and
+    ``on_loop``, where there is one anyway, if some step would block it.
     Raises: CompileError, naming the node and the remedy.
     """
     steps = all_steps(nodes)
     shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
                  or lossy(s.node) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
-    loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed))
+    loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
+        or ((on_loop or streamed) and any(blocks(s) for s in steps))
     cutter = Cutter(loop, not loop and not shaped, options)
     ports = cutter.series(nodes)
     if streamed:

@@ -9,6 +9,7 @@ from kayrx.errors import CompileError
 from kayrx.graph.node import Node
 from kayrx.nodes import transform, units
 from kayrx.nodes.guards import Guard, Timeout
+from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
 from kayrx.plan.traits import ITEMWISE, waits
 
@@ -63,6 +64,13 @@ def check_guards(step: Step) -> None:
         if not isinstance(inner.node, ITEMWISE):
             raise CompileError(f"{first.where} cannot guard {inner.where}, which is not item by item; "
                                "guard the source, the node before, or a unit() of item-wise nodes")
+    for inner in step.inner:
+        if isinstance(inner.node, transform.Scan):  # a unit is called anew for each item and attempt
+            raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, where its "
+                               "state would not outlive an item; write the guard directly after the scan")
+    if sum(isinstance(s.node, (transform.FlatMap, units.Unit)) for s in step.inner) > NESTING:
+        raise CompileError(f"{first.where} cannot guard {step.where}: a unit holds at most {NESTING} nested "
+                           "expansions (flat_map); make it several units")
     timed = next((g for g in step.guards if isinstance(g, Timeout)), None)
     blocking = [s for s in (step.inner or (step,)) if not waits(s.node)]
     if timed is not None and blocking and not any(waits(s.node) for s in step.inner):

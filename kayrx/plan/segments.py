@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine
+from kayrx.nodes import combine, units
 from kayrx.nodes.flow import Overflow
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
@@ -27,7 +27,9 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e = Emitter(options, awaits=True)
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
-    {"iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed](e, seg, steps)
+    head = poured if pours(seg, outs, options) and not yields else {
+        "iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed]
+    head(e, seg, steps)
     completion(e, steps)
     e.line("return" if yields else f"return {result_of(e, steps)}")
     outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
@@ -52,6 +54,12 @@ def batch(options: Options) -> int:
     return min(LOOK, options.chunk)
 
 
+def quiet(seg: Segment) -> bool:
+    """True if nothing in the segment waits but for room below."""
+    fan = seg.fan.node.functions if seg.fan is not None else ()
+    return not any(parks(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
+
+
 def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
     """A synchronous source is pulled in this very task, a slice at a time."""
     e.indent("while True:")
@@ -61,7 +69,41 @@ def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.loops[-1].stops.append("signal")
     flow(e, steps, 0, "x")
     e.close_loop()
+    if quiet(seg) and seg.outs:
+        e.line("outs.wake()")
     rest(e, "x is END")
+    e.dedent()
+
+
+def pours(seg: Segment, outs: Sequence[Gate], options: Options) -> bool:
+    """True if the segment does nothing but fill one gate, whole."""
+    whole = seg.fan is None or isinstance(seg.fan.node, combine.Broadcast | units.Share)
+    return seg.fed == "iter" and not seg.steps and not options.events and whole \
+        and len(outs) == 1 and outs[0].overflow == "block"
+
+
+def poured(e: Emitter, seg: Segment, steps: Steps) -> None:
+    """A source that only feeds a gate is poured into it in C, as much at a time as there is room."""
+    e.line("gate = outs.gates[0]")
+    e.line("items, size = gate.items, gate.size")
+    e.line(f"slice = {min(256, e.options.chunk)} if type(source) in HINTED else {batch(e.options)}")
+    e.indent("while True:")
+    e.indent("if signal:")
+    e.line("if await run.hold(control): break")
+    e.line("continue")
+    e.dedent()
+    e.line("before = len(items)")
+    e.indent("if before >= size:")
+    e.line("if not await gate.room(): break")
+    e.line("looks, since = 0, now()")  # others have just run
+    e.line("continue")
+    e.dedent()
+    e.line("most = size - before")
+    e.line("if most > slice: most = slice")
+    e.line("items.extend(islice(source, most))")
+    e.line("if gate.reader is not None and items: gate.wake()")
+    e.line("if len(items) - before < most: break")
+    look(e)
     e.dedent()
 
 
@@ -82,12 +124,21 @@ def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
 
 
 def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
+    e.line("pop = lane.items.popleft")
     e.indent("while True:")
-    e.open_loop(f"for x in lane.drain({batch(e.options)}):")
+    unseen = quiet(seg) and not seg.outs and not e.options.events
+    if unseen:
+        e.line("batch = len(lane.items)")
+        e.line(f"if batch > {batch(e.options)}: batch = {batch(e.options)}")
+        e.line("lane.taken += batch")
+        e.line("lane.current = left = repeat((), batch)")
+    e.open_loop("for x in starmap(pop, left):" if unseen else f"for x in lane.drain({batch(e.options)}):")
     if e.options.events:
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.close_loop()
+    if unseen:
+        e.line("if lane.writer is not None: lane.release()")
     stops(e)
     e.indent("if lane.items:")
     look(e)
@@ -137,14 +188,15 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
     if not outs:
         return
     e.step, e.number = seg.fan, len(seg.runs[-1])
+    late = seg.fed == "iter" and quiet(seg)  # nobody can run before the slice is done, so it is told then
     node = seg.fan.node if seg.fan else None
     match node:
         case combine.Partition():
             e.indent(f"if {e.call(node.fn, x)}:")
-            into(e, 0, outs[0].overflow, x)
+            into(e, 0, outs[0].overflow, x, late=late)
             e.dedent()
             e.indent("else:")
-            into(e, 1, outs[1].overflow, x)
+            into(e, 1, outs[1].overflow, x, late=late)
             e.dedent()
         case combine.Branch():
             ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
@@ -152,18 +204,18 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
             for i, gate in enumerate(outs):
                 e.indent(f"{'if' if i == 0 else 'elif'} way == {i}:")
-                into(e, i, gate.overflow, x)
+                into(e, i, gate.overflow, x, late=late)
                 e.dedent()
         case _:
             if len(outs) > 1:
                 e.fate("split")
             for i, gate in enumerate(outs):
-                into(e, i, gate.overflow, x, child=len(outs) > 1)
+                into(e, i, gate.overflow, x, child=len(outs) > 1, late=late)
     if e.loops:
         e.stop("outs.over")
 
 
-def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False) -> None:
+def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False, late: bool = False) -> None:
     """One gate.  Only a full one costs an await; a gate that its reader has left swallows."""
     if e.options.events:
         x = f"({f'run.child({e.ident}, {i})' if child else e.ident}, {x})"
@@ -175,7 +227,8 @@ def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False)
     size = e.state(f"size{i}", f"outs.gates[{i}].size")
     e.indent(f"if len({items}) < {size} or await {gate}.room():")
     e.line(f"{items}.append({x})")
-    e.line(f"if {gate}.reader is not None: {gate}.wake()")
+    if not late:
+        e.line(f"if {gate}.reader is not None: {gate}.wake()")
     e.dedent()
 
 

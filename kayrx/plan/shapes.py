@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count, islice
+from itertools import count, islice, repeat, starmap
 from types import CodeType
 from typing import Any
 
@@ -210,6 +210,8 @@ class Pushes:
 
 # -- putting a function together -----------------------------------------------------------------
 
+HINTED: tuple[type, ...] = (type(iter([])), type(iter(())), type(iter(range(0))))
+"""Iterators that know what they have left, and run no code of a user between two items."""
 END: Any = object()
 _links = count(1)
 WAIT: Any = object()
@@ -224,6 +226,7 @@ def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
 
 
 GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
+                           "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
                            "way_of": way_of}
 
 

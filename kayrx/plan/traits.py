@@ -65,6 +65,13 @@ def parks(step: Step) -> bool:
         or any(parks(s) for s in step.inner)
 
 
+def blocks(step: Step) -> bool:
+    """True if the step can do without a loop only by blocking its thread."""
+    feeds = step.node.role == "source" and (fed_by(step.node, False) == "push"
+                                            or fed_by(step.node, True) != fed_by(step.node, False))
+    return feeds or is_stage(step) or parks(step)
+
+
 def is_pool(step: Step) -> bool:
     """True if the step runs several calls at once, so it needs worker tasks."""
     node = step.node

@@ -40,7 +40,8 @@ class AsyncioBackend:
         self.park = self.loop.create_future
         self._sleep = world.sleep or anyio.sleep
 
-    def wake(self, park: asyncio.Future[None]) -> None:
+    @staticmethod
+    def wake(park: asyncio.Future[None]) -> None:
         if not park.done():
             park.set_result(None)
 

@@ -150,7 +150,7 @@ class Crew:
                 item = self.lane.items.popleft()
                 self.lane.taken += 1
                 if self.lane.writer is not None:
-                    self.lane._release()
+                    self.lane.release()
                 self.wake_idle()
                 return item
             if self.lane.closed:

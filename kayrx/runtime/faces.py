@@ -9,7 +9,7 @@ from typing import Any
 
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
-from kayrx.nodes.ends import to_list
+from kayrx.nodes.ends import source, to_list
 from kayrx.plan.plan import Options
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
@@ -47,6 +47,7 @@ def run(graph: Graph[Any, Any], **options: Any) -> Any:
         return Network(made, world, sync=True).execute_sync()
     if rest.get("backend") == "sync":
         raise RunError("backend='sync': a node of this graph waits; leave it out, or take 'asyncio' or 'trio'")
+    made = program(graph, chosen, on_loop=True)
     return on_private_loop(lambda: executed(made, world), rest.get("backend") or "asyncio")
 
 
@@ -97,7 +98,7 @@ def collect(graph: Graph[Any, Any], **options: Any) -> list[Any]:
 
 async def awaited(graph: Graph[Any, Any]) -> Any:
     """``await graph``: a fresh run on the current loop."""
-    made = program(graph)
+    made = program(graph, on_loop=True)
     must_be_fed(made.plan, graph, "await")
     return await Network(made, World()).execute()
 
@@ -105,7 +106,7 @@ async def awaited(graph: Graph[Any, Any]) -> Any:
 def start(graph: Graph[Any, Any], **options: Any) -> Run:
     """A handle; nothing happens before ``async with``."""
     chosen, rest = taken_apart(options, "host")
-    made = program(graph, chosen)
+    made = program(graph, chosen, on_loop=True)
     must_be_fed(made.plan, graph, "start")
     return Run(made, rest.get("world") or World(), rest.get("host"))
 
@@ -160,7 +161,7 @@ class Stream:
 def iterate(graph: Graph[Any, Any]) -> AsyncIterator[Any]:
     """``async for item in graph``, in the task of the reader alone (ruling 13)."""
     must_have_output(graph, "iterate")
-    made = program(graph)
+    made = program(graph, on_loop=True)
     must_be_fed(made.plan, graph, "iterate")
     return iterated(made)
 
@@ -217,10 +218,9 @@ def caller(graph: Graph[Any, Any]) -> Callable[[Any], list[Any]]:
     if made.plan.loop:
         raise GraphError(f"graph(item) cannot wait, and {graph.nodes[-1].where} or a node before it does; "
                          "write `await (kx.source([item]) >> graph >> kx.to_list())`")
-    if not made.plan.linear:
-        from_list = graph
-        return lambda item: collect([item] >> from_list)
     segment = made.plan.segments[0]
+    if not made.plan.linear or len(segment.runs) > 1:
+        return lambda item: collect(source([item]) >> graph)
 
     def blamed(error: Exception) -> None:
         Context(made, World(), SyncBackend(World())).fail(error, segment, None, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import repeat
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """One writer, one reader, ``size`` items.  Generated code works on ``items`` itself."""
+    """One writer, one reader, ``size`` items.
 
-    __slots__ = ("cancelled", "closed", "current", "dropped", "items", "name", "outside", "overflow",
-                 "owner", "reader", "run", "size", "taken", "turn", "writer")
+    Generated code works on ``items`` itself, and a reader that never waits between two items pops
+    them in C, setting ``taken`` and ``current`` for `position`: nobody can look in before it is done.
+    """
+
+    __slots__ = ("_park", "_parks", "_wake", "cancelled", "closed", "current", "dropped", "items", "name",
+                 "outside", "overflow", "owner", "reader", "run", "size", "taken", "turn", "writer")
 
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
                  *, outside: bool = False) -> None:
@@ -33,6 +38,7 @@ class Gate:
             join = overflow.fn
             overflow = Conflate(lambda a, b: run.ledger.joined((a, b), name, lambda two: join(*two)))
         self.run, self.size, self.overflow, self.name = run, size, overflow, name
+        self._park, self._wake, self._parks = run.backend.park, run.backend.wake, run.parks
         self.items: deque[Any] = deque()
         self.reader: Any = None
         self.writer: Any = None
@@ -58,7 +64,7 @@ class Gate:
             yield items[0]
             pop()
             if self.writer is not None:
-                self._release()
+                self.release()
             done += 1
             if done == most:
                 break
@@ -76,12 +82,17 @@ class Gate:
         while not self.items:
             if self.closed:
                 return True
-            self.reader = park = self.run.backend.park()
+            self.reader = park = self._park()
+            if not self.outside:
+                self._parks.add(park)
+                if len(self._parks) >= self.run.tasks:
+                    self.run.look_for_deadlock()
             try:
-                await self.run.parked(park, outside=self.outside)
-            finally:
-                if self.reader is park:
-                    self.reader = None
+                await park
+            except BaseException:
+                self.reader = None
+                self._parks.discard(park)
+                raise
         return False
 
     def ask(self) -> None:
@@ -101,6 +112,8 @@ class Gate:
     @property
     def position(self) -> int:
         """The ordinal of the item in the reader's hand, from 0; looked up only when it is asked for."""
+        if isinstance(self.current, repeat):
+            return self.taken - length_hint(self.current) - 1
         frame = getattr(self.current, "gi_frame", None)
         return self.taken + (frame.f_locals["done"] if frame is not None else 0)
 
@@ -115,7 +128,7 @@ class Gate:
         if self.owner is not None:
             self.owner.leave()
         if self.writer is not None:
-            self._release()
+            self.release()
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -124,12 +137,19 @@ class Gate:
         while len(self.items) >= self.size:
             if self.cancelled:
                 return False
-            self.writer = park = self.run.backend.park()
+            if self.owner is not None:  # a writer that wakes its readers late has to do it now
+                self.owner.wake()
+            self.writer = park = self._park()
+            if not self.outside:
+                self._parks.add(park)
+                if len(self._parks) >= self.run.tasks:
+                    self.run.look_for_deadlock()
             try:
-                await self.run.parked(park, outside=self.outside)
-            finally:
-                if self.writer is park:
-                    self.writer = None
+                await park
+            except BaseException:
+                self.writer = None
+                self._parks.discard(park)
+                raise
         return True
 
     async def put(self, item: Any) -> bool:
@@ -167,12 +187,16 @@ class Gate:
             self.wake()
 
     def wake(self) -> None:
+        """Wake the reader, which waits."""
         reader, self.reader = self.reader, None
-        self.run.wake(reader)
+        self._parks.discard(reader)
+        self._wake(reader)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Wake the writer, which waits: there is room."""
         writer, self.writer = self.writer, None
-        self.run.wake(writer)
+        self._parks.discard(writer)
+        self._wake(writer)
 
 
 def overflowed(items: deque[Any], item: Any, overflow: Overflow, name: str, size: int) -> int:
@@ -202,19 +226,22 @@ class Fan:
     Then nothing that the segment waits for is wanted any more, and its ``scope`` is cancelled.
     """
 
-    __slots__ = ("gates", "left", "scope")
+    __slots__ = ("gates", "left", "over", "scope")
 
     def __init__(self, gates: list[Gate]) -> None:
-        self.gates, self.left = gates, 0
+        self.gates, self.left, self.over = gates, 0, False
         self.scope: anyio.CancelScope | None = None
         for gate in gates:
             gate.owner = self
 
     def leave(self) -> None:
         self.left += 1
+        self.over = self.left >= len(self.gates)
         if self.over and self.scope is not None:
             self.scope.cancel()
 
-    @property
-    def over(self) -> bool:
-        return self.left >= len(self.gates) > 0
+    def wake(self) -> None:
+        """Wake every reader that has something to read."""
+        for gate in self.gates:
+            if gate.reader is not None and gate.items:
+                gate.wake()

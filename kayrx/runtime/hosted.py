@@ -21,6 +21,7 @@ from reactivex.subject import Subject
 
 from kayrx.errors import GateOverflow, RunError
 from kayrx.nodes.transform import Rx
+from kayrx.plan.cut import HOT
 from kayrx.plan.plan import Step
 from kayrx.runtime.feed import Queue
 from kayrx.runtime.subscriber import QueueSubscriber

@@ -123,12 +123,17 @@ class Program:
         return found + [c for cs in made.get("mains", ()) for c in cs]
 
 
-def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False) -> Program:
-    """The program of a graph, kept with it."""
-    key = f"program {options} {streamed}"
+def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False,
+            on_loop: bool = False) -> Program:
+    """The program of a graph, kept with it; ``on_loop`` for a run that must not block its thread."""
+    key = f"program {options} {streamed} {on_loop}"
     found = graph._faces.get(key)
     if found is None:
-        found = graph._faces[key] = Program(plan_of(graph.nodes, options, streamed=streamed))
+        if on_loop and (plain := program(graph, options)).plan.loop:
+            found = plain
+        else:
+            found = Program(plan_of(graph.nodes, options, streamed=streamed, on_loop=on_loop))
+        graph._faces[key] = found
     return found
 
 

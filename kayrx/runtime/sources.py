@@ -21,6 +21,7 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, feed
 from kayrx.nodes.place import threads
+from kayrx.plan.shapes import HINTED
 from kayrx.runtime.backend import Backend
 from kayrx.runtime.interrupt import Interrupt, Interrupted
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
 READ_AHEAD = 16
-HINTED: tuple[type, ...] = (type(iter([])), type(iter(())), type(iter(range(0))))
 
 
 def counted(items: Iterator[Any]) -> tuple[Iterator[Any], Callable[[], int]]:
@@ -69,7 +69,9 @@ def _(node: ends.Source, run: Context) -> Iterator[Any]:
     try:
         return iter(what) if node.cursor is None else remembered(node, run, iter(what))
     except TypeError:
-        raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable") from None
+        remedy = "; give the async generator function itself (or a partial of it), so that kayrx knows that it waits"
+        raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable"
+                       f"{remedy if hasattr(what, '__aiter__') else ''}") from None
 
 
 def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
@@ -191,8 +193,9 @@ def _(node: ends.Lines, run: Context) -> AsyncIterator[str]:
 
 @aiterate.register(feed.Fed)
 async def _(node: feed.Fed, run: Context) -> AsyncIterator[Any]:
-    async for item in node.queue.read(run, node.where):
-        yield item
+    async with aclosing(node.queue.read(run, node.where)) as read:
+        async for item in read:
+            yield item
 
 
 @aiterate.register(ends.Interval)

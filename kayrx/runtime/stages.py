@@ -55,7 +55,7 @@ def pop(gate: Gate) -> Any:
     item = gate.items.popleft()
     gate.taken += 1
     if gate.writer is not None:
-        gate._release()
+        gate.release()
     return item
 
 

@@ -224,21 +224,38 @@ class Disposal:
         self.disposable.dispose()
 
 
+class Enough(Exception):
+    """Stops an Observable that has not yet given the disposable which would."""
+
+
 class Hot(QueueSubscriber):
     """The inbox of an Observable in front of a synchronous plan; what finds it full is an error."""
 
     def __init__(self, observable: Any, size: int) -> None:
         super().__init__(None, size, none="allow", batch=1)
         self.observable, self.credit = observable, size
+        self.opening = False
 
     def open(self) -> None:
-        subscription = Disposal(self.observable.subscribe(self.on_next, self.on_error, self.on_complete))
+        self.opening = True
+        try:
+            disposable = self.observable.subscribe(self.on_next, self.on_error, self.on_complete)
+        except Enough:
+            return
+        finally:
+            self.opening = False
+        subscription = Disposal(disposable)
         with self.lock:
             ended = self.ended
             if not ended:
                 self.subscription = subscription
         if ended:
             subscription.cancel()
+
+    def on_next(self, item: Any) -> None:
+        super().on_next(item)
+        if self.ended and self.opening:  # it sends inside ``subscribe``, and may never return
+            raise Enough
 
     def overrun(self) -> Exception:
         return GateOverflow(f"the Observable sent more than {self.size} items that nobody has requested: "

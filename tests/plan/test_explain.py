@@ -1,0 +1,142 @@
+"""explain and check: the plan in words, exactly."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import reactivex
+from reactivex import operators as ops
+
+import kayrx as kx
+from kayrx.graph.graph import Graph
+
+
+async def ask(x: Any) -> Any:
+    return x
+
+
+def parse(x: Any) -> Any:
+    return x
+
+
+EXPLAINED: list[tuple[Graph[Any, Any], str]] = [
+    (kx.source([1]) >> parse >> kx.filter(bool).named("some") >> kx.to_list(), """\
+        plan: one function, no event loop
+
+        segment 1 reads source (pulled)
+          fused: parse > some > to_list
+
+        bounds:
+          to_list: unbounded (all items)"""),
+    (kx.map(parse) >> kx.flat_map(list), """\
+        plan: one function, no event loop
+
+        segment 1
+          fused: parse > list"""),
+    (kx.source([1]) >> kx.backpressure(4) >> parse, """\
+        plan: one function, no event loop
+
+        segment 1 reads source (pulled)
+          step: parse
+          pulled: backpressure asked for, but the source can wait, so no queue is needed"""),
+    (kx.source([1]) >> kx.map(ask, concurrency=8) >> kx.timeout(20)
+     >> kx.retry(3, backoff=kx.exponential(0.2)) >> kx.fallback(parse) >> kx.buffer(100, 0.5)
+     >> kx.backpressure(16, overflow="drop_oldest") >> kx.each(ask), """\
+        plan: 3 segments, a task each, on an event loop
+
+        segment 1 reads source (pulled)
+          ask: ask (map), then timeout 20 s, then retry 3 attempts, waits from 0.2 s, then fallback parse
+
+        segment 2 reads gate 1 (16 items, block) into buffer
+
+        segment 3 reads gate 2 (16 items, drop_oldest): backpressure asked for
+          step: ask-2
+
+        bounds:
+          gate 1 (16 items, block) into buffer
+          gate 2 (16 items, drop_oldest) into ask-2
+          ask: 8 calls under way, results that wait included
+          buffer: 100 items
+
+        loss:
+          gate 2, when full, drops the oldest waiting item, counted
+
+        repeats:
+          ask is called up to 3 times an item"""),
+    (kx.source([1]) >> kx.broadcast(kx.map(parse), kx.map(str), size=4) >> kx.zip(size=4) >> kx.to_list(), """\
+        plan: 4 segments, a task each, no event loop
+
+        segment 1 reads source (pulled)
+          splits: broadcast into 2 lanes
+
+        segment 2 reads gate 1 (4 items, block): broadcast splits
+          step: parse
+
+        segment 3 reads gate 2 (4 items, block): broadcast splits
+          step: str
+
+        segment 4 reads gate 3 (4 items, block), gate 4 (4 items, block) into zip
+          step: to_list
+
+        bounds:
+          gate 1 (4 items, block) into parse, port 1
+          gate 2 (4 items, block) into str, port 2
+          gate 3 (4 items, block) into zip, port 1
+          gate 4 (4 items, block) into zip, port 2
+          to_list: unbounded (all items)"""),
+    (kx.lines("log.txt") >> ask, """\
+        plan: 2 segments, a task each, on an event loop
+
+        segment 1 reads lines (awaited)
+
+        segment 2 reads gate 1 (16 items, block): ask waits
+          step: ask
+
+        bounds:
+          gate 1 (16 items, block) into ask
+          lines: 256 lines read ahead
+
+        threads:
+          lines reads in a worker thread"""),
+]
+
+
+@pytest.mark.parametrize("number", range(len(EXPLAINED)))
+def test_explain_is_exact(number: int) -> None:
+    """What is fused, where the cuts are and why, what is bounded, lost, repeated, and where a thread runs."""
+    graph, text = EXPLAINED[number]
+
+    assert graph.explain() == dedent(text)
+
+
+def test_options_show() -> None:
+    """Compile options change the plan that is explained, and what costs is said."""
+    graph = kx.source([1]) >> parse >> str
+
+    assert "  step: parse\n  step: str" in graph.explain(fuse=False)
+    assert graph.explain(events=True).endswith("costs:\n  events: an id is carried with every item")
+
+
+@pytest.mark.parametrize(("graph", "says"), [
+    (kx.source([1]) >> kx.rx(ops.take(1)), "may release any number of items at once (unbounded); say max_burst=n"),
+    (kx.source([1]) >> kx.buffer(seconds=2), "holds as many items as come in 2 s (unbounded); add count="),
+    (kx.source(reactivex.never()) >> ask, "is hot and cannot wait: more than its gate holds fails the run"),
+    (kx.source([1]) >> kx.backpressure(2, overflow="latest"), "loses items when it is full (latest)"),
+    (kx.source(lambda: [1]) >> kx.retry(2), "is opened from its beginning by each retry, so items repeat; give cursor="),
+], ids=range(5))
+def test_check_warns_in_one_line_with_the_users_line(graph: Graph[Any, Any], says: str) -> None:
+    """Each warning names the node and its line, what happens, and what to do."""
+    warnings = graph.check()
+
+    assert len(warnings) == 1 and says in warnings[0] and " at test_explain.py:" in warnings[0]
+
+
+@pytest.mark.parametrize("graph", [
+    kx.source([1]) >> parse >> kx.to_list(), kx.source([1]) >> ask, kx.source([1]) >> kx.rx(ops.take(1), max_burst=1),
+    kx.source([1]) >> kx.buffer(count=2, seconds=1), kx.source([1]) >> kx.backpressure(2),
+], ids=range(5))
+def test_nothing_to_warn_of(graph: Graph[Any, Any]) -> None:
+    """A sound graph has no warnings."""
+    assert graph.check() == []

@@ -1,0 +1,246 @@
+"""Rx inside and above a graph: ``rx()``, Observables and Subjects as sources."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+import reactivex
+from reactivex import operators as ops
+from reactivex.subject import Subject
+
+import kayrx as kx
+
+Virtual = Callable[[Any], Any]
+
+
+async def passed(x: Any) -> Any:
+    return x
+
+
+async def second(x: Any) -> Any:
+    await anyio.sleep(1)
+    return x
+
+
+# -- rx() (rulings 6, 19) ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("operator", "out"), [
+    (ops.pairwise(), [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    (ops.take_last(2), [3, 4]),
+    (ops.concat_map(lambda x: reactivex.of(x, -x)), [0, 0, 1, -1, 2, -2, 3, -3, 4, -4]),
+    (ops.start_with(9), [9, 0, 1, 2, 3, 4]),
+    (ops.take(2), [0, 1]),
+    (ops.default_if_empty(7), [0, 1, 2, 3, 4]),
+])
+@pytest.mark.parametrize("waits", [False, True])
+def test_any_rx_operator_is_a_node(operator: Any, out: list[Any], waits: bool, backend: str) -> None:
+    """It gives what it gives in Rx: without a loop, on one, and beside nodes that wait."""
+    graph = kx.source(range(5)) >> (kx.map(passed) if waits else kx.map(kx.it)) >> kx.rx(operator)
+
+    if waits and backend == "sync":
+        with pytest.raises(kx.RunError, match="waits"):
+            graph.collect(backend=backend)
+    else:
+        assert graph.collect(backend=backend) == out
+
+
+def test_the_timers_of_rx_run_on_the_runs_clock(virtual: Virtual) -> None:
+    """A delay of an hour takes no time on virtual time, and no thread."""
+    async def main() -> tuple[list[int], float, int]:
+        start, threads = anyio.current_time(), threading.active_count()
+        out = await (kx.source(range(3)) >> kx.rx(ops.delay(3600)) >> kx.to_list())
+        return out, anyio.current_time() - start, threading.active_count() - threads
+
+    assert virtual(main) == ([0, 1, 2], 3600, 0)
+
+
+def test_the_timers_of_rx_wait_on_the_worlds_sleep_in_a_synchronous_run() -> None:
+    """Without a loop the injected sleep is all that waits."""
+    clock, slept = [0.0], []
+
+    def block(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    world = kx.World(now=lambda: clock[0], block=block)
+
+    assert (kx.source(range(3)) >> kx.rx(ops.delay(3600))).collect(world=world) == [0, 1, 2]
+    assert sum(slept) == 3600
+
+
+def test_a_burst_beyond_its_declared_bound_overflows(backend: str) -> None:
+    """``max_burst=n`` is a GateOverflow beyond n, naming the node; without n the burst is let through."""
+    many = ops.flat_map(lambda x: reactivex.of(*range(50)))
+
+    with pytest.raises(kx.GateOverflow, match="max_burst=10"):
+        (kx.source([1]) >> kx.rx(many, max_burst=10)).collect(backend=backend)
+    assert len((kx.source([1]) >> kx.rx(many)).collect(backend=backend)) == 50
+
+
+def test_no_input_is_read_until_a_burst_has_left(virtual: Virtual, watched: Any) -> None:
+    """A slow reader of a burst holds the source of the operator."""
+    source = watched()
+    many = ops.flat_map(lambda x: reactivex.of(*range(100)))
+
+    async def main() -> None:
+        async with (kx.source(source.source) >> kx.rx(many) >> kx.map(second)).start() as run:
+            await anyio.sleep(50)
+            assert source.read <= 18
+            await run.cancel()
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("where", ["operator", "below"])
+def test_an_error_in_rx_fails_the_run_as_itself(where: str, backend: str, noted: Any) -> None:
+    """An operator's on_error is the run's failure: the very object, with the node's note."""
+    bad = ValueError("bad")
+    operator = ops.flat_map(lambda x: reactivex.throw(bad)) if where == "operator" else ops.pairwise()
+
+    def fail(x: Any) -> None:
+        raise bad
+
+    with pytest.raises(ValueError) as caught:
+        (kx.source(range(3)) >> kx.rx(operator).named("op") >> kx.tap(fail).named("below")).run(backend=backend)
+    assert caught.value is bad
+    (note,) = noted(caught.value)
+    assert ("'op'" if where == "operator" else "'below'") in note
+
+
+# -- Observables as sources ----------------------------------------------------------------------
+
+
+def test_a_cold_observable_is_a_source(backend: str) -> None:
+    """Its items go through the fused step; with a loop through a gate."""
+    assert (reactivex.of(1, 2, 3) >> kx.map(kx.it * 10)).collect() == [10, 20, 30]
+    if backend != "sync":
+        assert (reactivex.of(1, 2, 3) >> kx.map(passed)).collect(backend=backend) == [1, 2, 3]
+
+
+def test_take_disposes_an_endless_observable() -> None:
+    """The source is let go with the last wanted item, also inside its own subscription."""
+    endless = reactivex.from_iterable(itertools.count())
+
+    assert (kx.source(endless) >> kx.take(3)).collect() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_error_of_an_observable_is_the_runs(waits: bool) -> None:
+    """on_error is raised as it is, after the items before it."""
+    bad, seen = ValueError("bad"), []
+    failing = reactivex.concat(reactivex.of(1, 2), reactivex.throw(bad))
+
+    with pytest.raises(ValueError) as caught:
+        (kx.source(failing) >> (kx.map(passed) if waits else kx.map(kx.it)) >> kx.sink(seen)).run()
+    assert caught.value is bad and seen == [1, 2]
+
+
+def pushing(subject: Subject[Any], subscribed: threading.Event, items: Any, escaped: list[Any]) -> threading.Thread:
+    """A thread that pushes ``items`` once somebody listens, and notes what is raised at it."""
+    def push() -> None:
+        subscribed.wait(10)
+        for item in items:
+            try:
+                subject.on_next(item)
+            except BaseException as error:
+                escaped.append(error)
+        subject.on_completed()
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    return thread
+
+
+def listening(subject: Subject[Any], subscribed: threading.Event) -> reactivex.Observable[Any]:
+    """``subject``, with ``subscribed`` set once it is listened to."""
+    def subscribe(observer: Any, scheduler: Any = None) -> Any:
+        subscription = subject.subscribe(observer)
+        subscribed.set()
+        return subscription
+    return reactivex.create(subscribe)
+
+
+@pytest.mark.parametrize("node", [kx.map(kx.it), kx.map(passed)])
+def test_a_subject_may_push_from_another_thread(node: Any) -> None:
+    """Items of a hot source in another thread arrive in order, and the run ends with it."""
+    subject, subscribed, escaped = Subject(), threading.Event(), []
+    thread = pushing(subject, subscribed, range(100), escaped)
+
+    assert (kx.source(listening(subject, subscribed)) >> node).collect() == list(range(100))
+
+    thread.join()
+    assert not escaped and not subject.observers
+
+
+@pytest.mark.parametrize("node", [kx.map(lambda x: 6 // x), kx.map(passed) >> kx.map(lambda x: 6 // x)])
+def test_a_failing_run_does_not_reach_its_hot_source(node: Any) -> None:
+    """The producer and the subject's other observers never notice; the run raises."""
+    subject, subscribed, escaped, other = Subject(), threading.Event(), [], []
+    observable = listening(subject, subscribed)
+    subject.subscribe(other.append)
+    thread = pushing(subject, subscribed, [3, 0, 2], escaped)
+
+    with pytest.raises(ZeroDivisionError):
+        (kx.source(observable) >> node >> kx.to_list()).run()
+
+    thread.join()
+    assert not escaped and other == [3, 0, 2]
+
+
+async def hot(node: Any, pushed: int) -> tuple[Any, list[Any]]:
+    """Push 0, 1, 2 ... at one go into a graph whose sink takes a second an item."""
+    subject: Subject[int] = Subject()
+    escaped: list[Any] = []
+    async with (kx.source(subject) >> node >> kx.map(second) >> kx.to_list()).start() as run:
+        await anyio.sleep(0.5)
+        for x in range(pushed):
+            try:
+                subject.on_next(x)
+            except BaseException as error:
+                escaped.append(error)
+        subject.on_completed()
+    return run.result, escaped
+
+
+def test_a_hot_source_that_overflows_fails_with_the_remedies(virtual: Virtual) -> None:
+    """1024 items may wait; one more is a GateOverflow in the run, and nothing at the producer (ruling 19)."""
+    assert virtual(lambda: hot(kx.map(kx.it), 1000)) == (list(range(1000)), [])
+    with pytest.raises(kx.GateOverflow, match=r"full \(1024 items\).*kx\.backpressure"):
+        virtual(lambda: hot(kx.map(kx.it), 3000))
+
+
+@pytest.mark.parametrize(("overflow", "out"), [
+    ("drop_oldest", [8, 9]), ("drop_newest", [0, 1]), ("latest", [8, 9]), (kx.conflate(max), [0, 9])])
+def test_a_hot_source_drops_what_its_policy_says(overflow: Any, out: list[int], virtual: Virtual) -> None:
+    """``backpressure`` right after a hot source sets the bound and the policy of its gate."""
+    got, escaped = virtual(lambda: hot(kx.backpressure(2, overflow=overflow), 10))
+
+    assert got == out and not escaped
+
+
+def test_a_hot_source_cannot_block() -> None:
+    """``block`` on an Observable is a CompileError that asks for a thread."""
+    graph = kx.source(Subject()) >> kx.backpressure(4) >> kx.map(passed)
+
+    with pytest.raises(kx.CompileError, match=r"on=kx\.threads\(1\)"):
+        graph.compile()
+
+
+def test_cancel_disposes_the_subscription(virtual: Virtual) -> None:
+    """After the run nobody listens to the subject any more."""
+    subject: Subject[int] = Subject()
+
+    async def main() -> None:
+        async with (kx.source(subject) >> kx.map(second)).start() as run:
+            await anyio.sleep(1)
+            assert len(subject.observers) == 1
+            await run.cancel()
+
+    virtual(main)
+    assert not subject.observers

@@ -1,0 +1,208 @@
+"""Parity: an operator with an RxPY namesake does what RxPY does, held to RxPY itself on its TestScheduler.
+
+Each graph, as ``graph.operator()``, and its RxPY twin are subscribed to equal generated observables, hot
+and cold, and disposed of at a generated time.  Values, virtual times, errors, completion, and when each
+upstream was subscribed to and let go must be equal.  Deliberate differences, each with a test below or
+in tests/nodes:
+
+=====================  ==================================  ============================================
+kayrx                  RxPY                                reason
+=====================  ==================================  ============================================
+reduce, no items       SequenceContainsNoElementsError     RunError, which says "give a seed"
+sliding(n, step)       buffer_with_count(n, step)          no shrinking tails that only repeat items
+buffer(seconds=)       counts from the subscription on,    counts from the first item, so no empty list;
+  in kayrx's engine      also gives empty lists              as ``operator()`` it is RxPY's own
+debounce, sample in    at completion, with ties by the     the same moments; only ties of item and timer
+  kayrx's engine         scheduler's order                   at one instant may fall the other way
+flat_map of a str      characters                          the same, and `check` may warn
+flat_map of coroutines any number at once                  16 at once, bounded
+zip of fast and slow   holds without bound                 ``size`` items a lane, then the fast one waits
+merge of cold sources  all of the first, then the second   taking turns, in kayrx's engine
+retry, timeout ...     the whole stream                    the unit before them, item by item
+=====================  ==================================  ============================================
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import reactivex
+from hypothesis import given, settings, strategies as st
+from reactivex import Observable, operators as ops
+from reactivex.scheduler import ImmediateScheduler
+from reactivex.testing import ReactiveTest, TestScheduler
+
+import kayrx as kx
+from kayrx.graph.graph import Graph
+
+Rx = Callable[[Observable[Any]], Observable[Any]]
+
+
+@dataclass(frozen=True)
+class Script:
+    """One generated observable and the time at which its subscriber leaves."""
+
+    hot: bool
+    items: tuple[tuple[int, int], ...]
+    end: tuple[str, int] | None
+    disposed: int
+
+    def observable(self, scheduler: TestScheduler) -> Any:
+        messages = [ReactiveTest.on_next(at, item) for at, item in self.items]
+        if self.end is not None:
+            kind, at = self.end
+            messages.append(ReactiveTest.on_completed(at) if kind == "end" else
+                            ReactiveTest.on_error(at, LookupError("upstream")))
+        make = scheduler.create_hot_observable if self.hot else scheduler.create_cold_observable
+        return make(messages)
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> Script:
+    hot = draw(st.booleans())
+    times = sorted(draw(st.lists(st.integers(1, 60).map(lambda n: n * 10), max_size=12, unique=True)))
+    items = tuple((at, draw(st.integers(0, 6))) for at in times)
+    kind = draw(st.sampled_from(["end", "error", None]))
+    after = (times[-1] if times else 0) + draw(st.sampled_from([5, 35, 200]))
+    return Script(hot, items, (kind, after) if kind else None, draw(st.sampled_from([333, 1000, 3000])))
+
+
+def told(messages: list[Any]) -> list[tuple[float, str, Any]]:
+    """Messages as time, kind, and value or error."""
+    out = []
+    for message in messages:
+        value = message.value
+        what = value.value if value.kind == "N" else (type(value.exception), str(value.exception)) \
+            if value.kind == "E" else None
+        out.append((message.time, value.kind, what))
+    return out
+
+
+def observed(script: Script, build: Callable[[Observable[Any]], Observable[Any]]) -> tuple[Any, Any]:
+    scheduler = TestScheduler()
+    source = script.observable(scheduler)
+    result = scheduler.start(lambda: build(source), disposed=script.disposed)
+    return told(result.messages), [(s.subscribe, s.unsubscribe) for s in source.subscriptions]
+
+
+def picky(x: int) -> int:
+    if x == 5:
+        raise ValueError("five")
+    return x
+
+
+def inner(xs: Any) -> Observable[Any]:
+    return reactivex.from_iterable(xs, scheduler=ImmediateScheduler.singleton())
+
+
+PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
+    "map": (kx.map(lambda x: x * 10), ops.map(lambda x: x * 10)),
+    "map that raises": (kx.map(picky), ops.map(picky)),
+    "filter": (kx.filter(lambda x: x % 2), ops.filter(lambda x: bool(x % 2))),
+    "filter that raises": (kx.filter(picky), ops.filter(lambda x: bool(picky(x)))),
+    "flat_map": (kx.flat_map(lambda x: [x] * x), ops.flat_map(lambda x: inner([x] * x))),
+    "concat_map": (kx.concat_map(lambda x: [x, -x]), ops.concat_map(lambda x: inner([x, -x]))),
+    "scan": (kx.scan(operator.add, 1), ops.scan(operator.add, 1)),
+    "scan seedless": (kx.scan(operator.add), ops.scan(operator.add)),
+    "scan that raises": (kx.scan(lambda s, x: s + picky(x), 0), ops.scan(lambda s, x: s + picky(x), 0)),
+    "reduce": (kx.reduce(operator.add, 1), ops.reduce(operator.add, 1)),
+    "reduce that raises": (kx.reduce(lambda s, x: picky(x), 0), ops.reduce(lambda s, x: picky(x), 0)),
+    "take": (kx.take(3), ops.take(3)), "take 0": (kx.take(0), ops.take(0)),
+    "skip": (kx.skip(2), ops.skip(2)),
+    "take_while": (kx.take_while(lambda x: x < 5), ops.take_while(lambda x: x < 5)),
+    "take_while inclusive": (kx.take_while(lambda x: x < 5, inclusive=True),
+                             ops.take_while(lambda x: x < 5, inclusive=True)),
+    "take_while that raises": (kx.take_while(lambda x: picky(x) < 9), ops.take_while(lambda x: picky(x) < 9)),
+    "distinct_until_changed": (kx.distinct_until_changed(), ops.distinct_until_changed()),
+    "distinct_until_changed key": (kx.distinct_until_changed(lambda x: picky(x) // 2),
+                                   ops.distinct_until_changed(lambda x: picky(x) // 2)),
+    "distinct_until_changed comparer": (kx.distinct_until_changed(None, lambda a, b: a + 1 >= b),
+                                        ops.distinct_until_changed(None, lambda a, b: a + 1 >= b)),
+    "buffer": (kx.buffer(count=3), ops.buffer_with_count(3)),
+    "pairwise": (kx.pairwise(), ops.pairwise()),
+    "tap": (kx.tap(picky), ops.do_action(picky)),
+    "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),
+    "debounce": (kx.debounce(25), ops.debounce(25)),
+    "throttle_first": (kx.throttle_first(25), ops.throttle_first(25)),
+    "sample": (kx.sample(35), ops.sample(35)),
+    "delay": (kx.delay(25), ops.delay(25)),
+    "buffer seconds": (kx.buffer(seconds=45), ops.buffer_with_time(45)),
+    "buffer either": (kx.buffer(2, 45), ops.buffer_with_time_or_count(45, 2)),
+}
+
+
+@pytest.mark.parametrize("name", list(PAIRS))
+@given(script=scripts())
+def test_an_operator_is_its_namesake(name: str, script: Script) -> None:
+    """Values, times, errors, completion, and the times of subscription and disposal upstream."""
+    graph, twin = PAIRS[name]
+
+    assert observed(script, graph.operator()) == observed(script, twin)
+
+
+@given(st.lists(st.sampled_from(list(PAIRS)).filter(lambda n: "buffer" not in n and n != "pairwise"), min_size=2,
+                max_size=6), scripts())
+def test_a_chain_is_the_chain_of_its_namesakes(names: list[str], script: Script) -> None:
+    """Fused runs behave as the operators they stand for, one after another."""
+    graph, twins = PAIRS[names[0]][0], [PAIRS[name][1] for name in names]
+    for name in names[1:]:
+        graph = graph >> PAIRS[name][0]
+
+    assert observed(script, graph.operator()) == observed(script, lambda source: source.pipe(*twins))
+
+
+JOINS: dict[str, tuple[Any, Any]] = {
+    "merge": (kx.merge, reactivex.merge), "concat": (kx.concat, reactivex.concat), "zip": (kx.zip, reactivex.zip),
+    "combine_latest": (kx.combine_latest, reactivex.combine_latest),
+}
+
+
+@pytest.mark.parametrize("name", list(JOINS))
+@settings(max_examples=30)
+@given(one=scripts(), two=scripts())
+def test_a_join_of_sources_is_its_namesake(name: str, one: Script, two: Script) -> None:
+    """merge, concat, zip and combine_latest of two observables, one or both of which may fail."""
+    ours, theirs = JOINS[name]
+
+    def joined(join: Callable[..., Observable[Any]]) -> Any:
+        scheduler = TestScheduler()
+        sources = [one.observable(scheduler), two.observable(scheduler)]
+        result = scheduler.start(lambda: join(*sources), disposed=one.disposed)
+        return told(result.messages), [[(s.subscribe, s.unsubscribe) for s in x.subscriptions] for x in sources]
+
+    assert joined(lambda *xs: ours(*map(kx.source, xs)).to_observable()) == joined(theirs)
+
+
+def test_reduce_without_items_asks_for_a_seed() -> None:
+    """The listed difference: RunError instead of SequenceContainsNoElementsError, at the same time."""
+    script = Script(True, (), ("end", 250), 1000)
+    (at, kind, error), = observed(script, kx.reduce(operator.add).operator())[0]
+    (rx_at, rx_kind, rx_error), = observed(script, ops.reduce(operator.add))[0]
+
+    assert (at, kind) == (rx_at, rx_kind) == (250, "E")
+    assert error[0] is kx.RunError and "give a seed" in error[1] and rx_error[0] is not kx.RunError
+
+
+def test_sliding_gives_no_tail_that_only_repeats() -> None:
+    """The listed difference to ``buffer_with_count(n, step)``."""
+    seen: list[Any] = []
+    reactivex.of(1, 2, 3).pipe(ops.buffer_with_count(2, 1)).subscribe(seen.append)
+
+    assert (kx.source([1, 2, 3]) >> kx.sliding(2)).collect() == seen[:2] == [[1, 2], [2, 3]] and seen[2] == [3]
+
+
+def test_an_observer_that_raises_is_not_blamed_on_the_graph() -> None:
+    """What the subscriber raises goes up to the source, as in Rx; the graph sends it no error."""
+    def observer(x: int) -> None:
+        raise LookupError("observer")
+
+    errors: list[Exception] = []
+    for operate in (kx.map(abs).operator(), ops.map(abs)):
+        with pytest.raises(LookupError) as caught:
+            inner([1]).pipe(operate).subscribe(observer, errors.append)
+        assert not getattr(caught.value, "__notes__", ())
+    assert errors == []
