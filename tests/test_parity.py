@@ -34,6 +34,7 @@ import reactivex
 from hypothesis import given, settings, strategies as st
 from reactivex import Observable, operators as ops
 from reactivex.scheduler import ImmediateScheduler
+from reactivex.subject import Subject
 from reactivex.testing import ReactiveTest, TestScheduler
 
 import kayrx as kx
@@ -202,7 +203,9 @@ def test_an_observer_that_raises_is_not_blamed_on_the_graph() -> None:
 
     errors: list[Exception] = []
     for operate in (kx.map(abs).operator(), ops.map(abs)):
+        subject: Subject[int] = Subject()
+        subject.pipe(operate).subscribe(observer, errors.append)
         with pytest.raises(LookupError) as caught:
-            inner([1]).pipe(operate).subscribe(observer, errors.append)
+            subject.on_next(1)
         assert not getattr(caught.value, "__notes__", ())
     assert errors == []

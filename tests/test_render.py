@@ -306,6 +306,17 @@ class TestSvg:
                 before = [layers[arrow.start] for arrow in each.arrows if arrow.end == key]
                 assert layer == max(before, default=-1) + 1
 
+    def test_trees(self) -> None:
+        """No two lines of a tree cross, in whatever order its boxes come."""
+        for seed in range(20):
+            chance = random.Random(seed)
+            arrows = [Arrow(f"n{chance.randrange(number)}", f"n{number}") for number in range(1, 20)]
+            keys = chance.sample(range(20), 20)
+            tree = Picture(tuple(Box(f"n{key}", f"n{key}") for key in keys), tuple(arrows))
+            lines = [(line[0], line[-1]) for line in lines_of(svg(tree))]
+            for (start, end), (start2, end2) in combinations(lines, 2):
+                assert start[0] != start2[0] or (start[1] - start2[1]) * (end[1] - end2[1]) >= 0
+
     def test_cycles(self) -> None:
         """Arrows which close a cycle are dashed curves below all boxes; a box may point to itself."""
         drawing = svg(picture("a b c b", "c c"))
@@ -344,7 +355,7 @@ class TestSvg:
     def test_arrow_labels(self) -> None:
         """Labels of arrows overlap neither each other nor a box, even those between the same boxes."""
         arrows = [Arrow(start, end, f"from {start} to {end}") for start in "ab" for end in "cd"]
-        arrows += [Arrow("a", "c", "again"), Arrow("d", "a", "back")]
+        arrows += [Arrow("a", "c", "again"), Arrow("d", "d", "round")]
         drawing = svg(Picture(tuple(Box(key, key) for key in "abcd"), tuple(arrows)))
         labels = rectangles(drawing, {render._TAG[0]})
         assert len(labels) == len(arrows)
@@ -417,7 +428,7 @@ class TestEveryDrawing:
         """Equal pictures have equal drawings, whatever the hash seed."""
         program = (
             "from kayrx import render\n"
-            "boxes = tuple(render.Box(k, k, group='xyz'[i % 3]) for i, k in enumerate('abcdefghij'))\n"
+            "boxes = tuple(render.Box(k, k, group='xyz'[i % 3]) for i, k in enumerate('abcdefghijklm'))\n"
             "arrows = tuple(render.Arrow(a, b, a + b) for a, b in zip('abcdefghijaceg', 'bcafghijdjfhbg'))\n"
             f"print(ascii(render.{draw.__name__}(render.Picture(boxes, arrows))))"
         )

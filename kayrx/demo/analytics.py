@@ -66,6 +66,10 @@ def add(before: Totals, window: Counter[str]) -> Totals:
     return Totals(before.windows + 1, before.items + window.total(), counts, window)
 
 
+def counted(window: list[str]) -> Counter[str]:
+    return Counter(window)
+
+
 def analytics_graph(path: Path, keys: Callable[[str], list[str]], report: Callable[[Totals], object], *,
                     window: int, every: float | None = None) -> kx.Sink[Never, None]:
     """Count ``keys`` of each line in windows of ``window`` keys; ``report`` gets the totals after each.
@@ -76,7 +80,7 @@ def analytics_graph(path: Path, keys: Callable[[str], list[str]], report: Callab
         kx.lines(path)
         >> kx.flat_map(keys)
         >> kx.buffer(count=window)
-        >> kx.map(Counter).named("count")
+        >> kx.map(counted).named("count")
         >> kx.scan(add, Totals(0, 0, Counter(), Counter())).named("totals")
     )
     return (totals if every is None else totals >> kx.sample(every)) >> kx.sink(report)

@@ -6,7 +6,7 @@ Writing a graph opens nothing and starts nothing.  The methods that do (`run`, `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, TypeVar, overload
@@ -19,6 +19,7 @@ from kayrx.graph.node import Node
 if TYPE_CHECKING:
     from reactivex import Observable
 
+    from kayrx.nodes.feed import Publisher as Feed
     from kayrx.plan.plan import Plan
     from kayrx.runtime.publisher import Processor, Publisher
     from kayrx.runtime.run import Run
@@ -58,11 +59,13 @@ class Graph(Generic[In, Out]):
     def __rshift__(self, other: Callable[[Out], T]) -> Graph[In, T]: ...
     @overload
     def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
+    @overload  # what mypy makes of `take(2).named("few")`: a call on a generic has no context to infer from
+    def __rshift__(self, other: Graph[Never, Never]) -> Graph[In, Any]: ...
     def __rshift__(self, other: Any) -> Any:
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
 
-    def __rrshift__(self, other: Any) -> Any:
+    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Graph[Never, Out]:
         if isinstance(other, list) and other and all(isinstance(g, Graph) for g in other):
             fed = joins.feed(other, self.nodes)
             return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
@@ -85,7 +88,7 @@ class Graph(Generic[In, Out]):
 
     # -- running ---------------------------------------------------------------------------------
 
-    def __call__(self, item: Any) -> list[Out]:
+    def __call__(self, item: In) -> list[Out]:
         """One item through an open graph that never waits: what comes out, as a list.
 
         Equal to ``(source([item]) >> graph).collect()``: fresh state, completion included.
@@ -207,6 +210,9 @@ class Sink(Graph[In, Never], Generic[In, R]):
         def run(self, **options: Any) -> R: ...
         def __await__(self) -> Generator[Any, Any, R]: ...
         def __rshift__(self, other: Never) -> NoReturn: ...  # type: ignore[override]
+        def __rrshift__(
+            self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Sink[Never, R]: ...
+        __aiter__ = None  # type: ignore[assignment]
 
 
 def graph_of(nodes: tuple[Node, ...]) -> Graph[Any, Any]:

@@ -144,12 +144,13 @@ def flat_map(fn: Callable[[T], Awaitable[Iterable[U]]], *, concurrency: int = ..
 @overload
 def flat_map(fn: Callable[[T], Iterable[U]], *, concurrency: int = ...) -> Graph[T, U]: ...
 def flat_map(fn: Callable[[Any], Any], *, concurrency: int = 16) -> Graph[Any, Any]:
-    """Give every item of ``fn(item)``, an iterable, an async iterable or an Observable.
+    """Give every item of ``fn(item)``, an iterable or an async iterable.
 
     Order:   synchronous results one after another; up to ``concurrency`` async results at once,
              their items interleaved as they come (Rx: without limit).
     Memory:  one open iterator a result; nothing is read ahead of demand.
     Raises:  what ``fn`` and its iterators raise.  A str is split into characters, as in RxPY.
+             TypeError for Observables: ``kx.rx(ops.flat_map(fn))`` takes those.
     Source:  ReactiveX "FlatMap".
 
     >>> import kayrx as kx

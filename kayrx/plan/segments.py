@@ -31,7 +31,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
         "iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed]
     head(e, seg, steps)
     completion(e, steps)
-    e.line("return" if yields else f"return {result_of(e, steps)}")
+    e.line("return; yield" if yields else f"return {result_of(e, steps)}")
     outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
              "        nonlocal signal", "        signal = value")
     return link(e, steps, "", kind="async def", outer=outer, leave=("    return run_, control",),

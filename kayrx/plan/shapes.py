@@ -24,6 +24,7 @@ from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Step
+from kayrx.plan.probe import Probe
 from kayrx.plan.units import DROPPED
 
 Steps = Sequence[Step]
@@ -270,22 +271,3 @@ def called(code: CodeType, file: str) -> CodeType:
     """The code under a file name of its own, so that a traceback tells apart two links of one text."""
     return code.replace(co_filename=file, co_consts=tuple(
         called(c, file) if isinstance(c, CodeType) else c for c in code.co_consts))
-
-
-class Probe:
-    """Stands in for a function until its first result has been seen, then takes itself away."""
-
-    __slots__ = ("fn", "know", "step")
-
-    def __init__(self, fn: Callable[..., Any], step: Step, know: Callable[..., None] = lambda f: None) -> None:
-        self.fn, self.step, self.know = fn, step, know
-
-    def __call__(self, *args: Any) -> Any:
-        value = self.fn(*args)
-        if hasattr(value, "__await__"):
-            if hasattr(value, "close"):
-                value.close()
-            raise TypeError(f"{self.step.where} returned an awaitable: the function looks synchronous; "
-                            "say kx.map(f, is_async=True)")
-        self.know(self.fn)
-        return value

@@ -11,7 +11,7 @@ from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
 from kayrx.runtime.program import Program, must_be_fed, program
 from kayrx.runtime.subject import Subscription
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 
 def raising(error: Exception) -> None:
@@ -29,7 +29,7 @@ def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
     finished = on_completed or nothing
     if not (made.plan.linear and segment.fed == "push" and segment.head is not None):
         return floor("rx").to_observable(graph).subscribe(given, failed, finished)  # type: ignore[no-any-return]
-    run = None if made.bare else Context(made, World(), SyncBackend(World()))
+    run = None if made.bare else Context(made, THE_WORLD, SyncBackend(THE_WORLD))
     push, finish = made.push.function(run, given, lambda _: finished())
     if on_error is not None:
         push = telling(push, made, failed)
@@ -53,7 +53,7 @@ def telling(push: Callable[[Any], None], made: Program, on_error: Callable[[Exce
             push(item)
         except Exception as error:
             over = True
-            Context(made, World(), SyncBackend(World())).fail(error, made.plan.segments[0])
+            Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, made.plan.segments[0])
             on_error(error)
 
     return told

@@ -56,9 +56,15 @@ class Context:
         self.item: Any = None
         self.opened = Opened(program.resources)
         self.letters = 0
-        self.id = world.run_id()
+        self._id = ""
         self._looks = 0
         self._since = backend.now()
+
+    @property
+    def id(self) -> str:
+        """The run's name, drawn from the world when somebody first asks."""
+        self._id = self._id or self.world.run_id()
+        return self._id
 
     # -- taking turns ----------------------------------------------------------------------------
 

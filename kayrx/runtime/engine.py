@@ -42,7 +42,7 @@ def opened(program: Program, run: Context, *, alone: bool = False) -> tuple[Any,
     head = segment.head
     assert head is not None
     if program.closed_from_start:
-        return (), iter(())
+        return (), iter(()) if alone else program.through(iter(()), run)
     if head.guards:
         items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
     else:
@@ -165,7 +165,7 @@ class Network:
         run, head = self.run, segment.head
         assert head is not None
         if takes_nothing(segment) or run.stopping:
-            return (iter(()), ()) if segment.fed == "iter" else (nothing(), None)
+            return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             if head.guards:
                 items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)

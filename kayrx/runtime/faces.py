@@ -17,7 +17,7 @@ from kayrx.runtime.engine import Network, close, opened, run_linear
 from kayrx.runtime.private import on_private_loop
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
 from kayrx.runtime.run import Run
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD, World
 
 _OPTIONS = {f.name for f in fields(Options)}
 
@@ -40,7 +40,7 @@ def run(graph: Graph[Any, Any], **options: Any) -> Any:
     chosen, rest = taken_apart(options, "backend")
     made = program(graph, chosen)
     must_be_fed(made.plan, graph, "run")
-    world = rest.get("world") or World()
+    world = rest.get("world") or THE_WORLD
     if made.plan.linear and rest.get("backend") in (None, "sync"):
         return run_linear(made, world)
     if not made.plan.loop and rest.get("backend") in (None, "sync"):
@@ -80,7 +80,7 @@ def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:
 
 def blame(made: Program, error: BaseException, source: Any, total: int) -> None:
     """Note the failure of a quick run, which had no context to note it in."""
-    context = Context(made, World(), SyncBackend(World()))
+    context = Context(made, THE_WORLD, SyncBackend(THE_WORLD))
     context.positions[0] = lambda: total - source.__length_hint__() - 1
     context.fail(error, made.plan.segments[0])
 
@@ -90,7 +90,7 @@ def collect(graph: Graph[Any, Any], **options: Any) -> list[Any]:
     listed = graph._faces.get("listed")
     if listed is None:
         listed = graph._faces["listed"] = graph >> to_list()
-    return listed.run(**options)  # type: ignore[no-any-return]
+    return listed.run(**options)
 
 
 # -- on the current loop -------------------------------------------------------------------------
@@ -100,7 +100,7 @@ async def awaited(graph: Graph[Any, Any]) -> Any:
     """``await graph``: a fresh run on the current loop."""
     made = program(graph, on_loop=True)
     must_be_fed(made.plan, graph, "await")
-    return await Network(made, World()).execute()
+    return await Network(made, THE_WORLD).execute()
 
 
 def start(graph: Graph[Any, Any], **options: Any) -> Run:
@@ -108,7 +108,7 @@ def start(graph: Graph[Any, Any], **options: Any) -> Run:
     chosen, rest = taken_apart(options, "host")
     made = program(graph, chosen, on_loop=True)
     must_be_fed(made.plan, graph, "start")
-    return Run(made, rest.get("world") or World(), rest.get("host"))
+    return Run(made, rest.get("world") or THE_WORLD, rest.get("host"))
 
 
 def stream(graph: Graph[Any, Any], **options: Any) -> Stream:
@@ -117,7 +117,7 @@ def stream(graph: Graph[Any, Any], **options: Any) -> Stream:
     must_have_output(graph, "stream")
     made = program(graph, chosen, streamed=True)
     must_be_fed(made.plan, graph, "stream")
-    return Stream(made, rest.get("world") or World())
+    return Stream(made, rest.get("world") or THE_WORLD)
 
 
 def must_have_output(graph: Graph[Any, Any], verb: str) -> None:
@@ -169,7 +169,7 @@ def iterate(graph: Graph[Any, Any]) -> AsyncIterator[Any]:
 async def iterated(made: Program) -> AsyncIterator[Any]:
     plan = made.plan
     if plan.linear and plan.segments[0].fed == "iter":
-        run = Context(made, World(), current(World()))
+        run = Context(made, THE_WORLD, current(THE_WORLD))
         items: Any = ()
         try:
             items, source = opened(made, run)
@@ -190,7 +190,7 @@ async def iterated(made: Program) -> AsyncIterator[Any]:
     if len(plan.segments) > 1 or pushed or segment.fed not in ("iter", "aiter", "push") or len(made.mains[0]) > 1 \
             or made.mains[0][0].function.__code__.co_varnames[:2] == ("run", "outs"):
         raise RunError("this graph needs a task beside yours; write `async with graph.stream() as items`")
-    network = Network(made, World())
+    network = Network(made, THE_WORLD)
     source, closing = network.source_of(segment)
     main, _ = made.agen.function(network.run, source, network.fans[0], None)
     items = main()
@@ -223,9 +223,9 @@ def caller(graph: Graph[Any, Any]) -> Callable[[Any], list[Any]]:
         return lambda item: collect(source([item]) >> graph)
 
     def blamed(error: Exception) -> None:
-        Context(made, World(), SyncBackend(World())).fail(error, segment, None, 0)
+        Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, segment, None, 0)
 
     call = made.call(blamed).function
     if made.bare:
         return call
-    return lambda item: call(item, Context(made, World(), SyncBackend(World())))
+    return lambda item: call(item, Context(made, THE_WORLD, SyncBackend(THE_WORLD)))

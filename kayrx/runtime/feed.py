@@ -12,7 +12,7 @@ from kayrx.errors import RunError
 from kayrx.nodes.flow import Overflow
 from kayrx.runtime.backend import current, loop_running
 from kayrx.runtime.gate import overflowed
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
@@ -49,7 +49,7 @@ class Queue:
             self._add(item)
 
     async def send(self, item: Any) -> None:
-        backend = current(World())
+        backend = current(THE_WORLD)
         while True:
             with self.lock:
                 if not (self._full() and self.overflow == "block"):

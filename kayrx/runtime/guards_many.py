@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kayrx.errors import CallTimeout
 from kayrx.nodes import guards as data
+from kayrx.plan.probe import countable
 from kayrx.runtime.interrupt import Interrupt, Interrupted
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ Open = Callable[[], AsyncIterator[Any]]
 
 async def outputs(many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
     items = many(x)
-    if inspect.isawaitable(items):
+    if inspect.isawaitable(items) and not hasattr(items, "subscribe"):
         items = await items
+    if hasattr(items, "subscribe"):
+        countable(items, "flat_map: the function")
     try:
         if hasattr(items, "__aiter__"):
             async for item in items:

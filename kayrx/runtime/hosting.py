@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from kayrx.runtime.backend import current, loop_running
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 _held: set[asyncio.Task[None]] = set()
 
@@ -20,7 +20,7 @@ def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
 
     ``work`` must not raise: nobody would be there to see it.
     """
-    backend = current(World())
+    backend = current(THE_WORLD)
     scope = anyio.CancelScope()
 
     async def scoped() -> None:

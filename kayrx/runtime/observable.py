@@ -30,7 +30,7 @@ from kayrx.runtime.engine import Network, close, opened
 from kayrx.runtime.faces import must_have_output, taken_apart
 from kayrx.runtime.hosting import spawn
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD, World
 
 
 def suspends(nodes: Sequence[Node]) -> bool:
@@ -45,7 +45,7 @@ def operator(graph: Graph[Any, Any], **options: Any) -> Operator:
     """An open graph as ``Observable -> Observable``."""
     chosen, rest = taken_apart(options)
     must_be_open(program(graph, chosen).plan, graph, "operator()")
-    world = rest.get("world") or World()
+    world = rest.get("world") or THE_WORLD
     if suspends(graph.nodes):
         return lambda upstream: bridged(source(upstream) >> graph, world)
     parts = lowered(graph.nodes, chosen, world)
@@ -146,7 +146,7 @@ def hosted(made: Program, world: World) -> Operator:
 def to_observable(graph: Graph[Any, Any], **options: Any) -> Observable[Any]:
     """A cold Observable of what comes out; each subscription is a run."""
     chosen, rest = taken_apart(options)
-    world = rest.get("world") or World()
+    world = rest.get("world") or THE_WORLD
     must_have_output(graph, "observe")
     made = program(graph, chosen)
     must_be_fed(made.plan, graph, "observe")
@@ -168,7 +168,7 @@ def to_observable(graph: Graph[Any, Any], **options: Any) -> Observable[Any]:
 
 def operated(graph: Graph[Any, Any], chosen: Any) -> Observable[Any]:
     upstream: Observable[Any] = graph.nodes[0].what  # type: ignore[attr-defined]
-    return through(upstream, lowered(graph.nodes[1:], chosen, World()))
+    return through(upstream, lowered(graph.nodes[1:], chosen, THE_WORLD))
 
 
 def through(upstream: Observable[Any], parts: list[Operator]) -> Observable[Any]:
@@ -187,6 +187,8 @@ def pulled(made: Program, world: World) -> Observable[Any]:
             disposed = True
 
         def action(_: abc.SchedulerBase, __: Any = None) -> None:
+            if disposed:
+                return
             run = Context(made, world, SyncBackend(world))
             items: Any = ()
             try:
@@ -206,8 +208,8 @@ def pulled(made: Program, world: World) -> Observable[Any]:
             finally:
                 close(items)
 
-        chosen = scheduler or CurrentThreadScheduler.singleton()
-        return CompositeDisposable(chosen.schedule(action), Disposable(stop))
+        (scheduler or CurrentThreadScheduler.singleton()).schedule(action)
+        return Disposable(stop)
 
     return Observable(subscribe)
 

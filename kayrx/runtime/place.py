@@ -13,7 +13,7 @@ import anyio
 
 from kayrx.nodes.place import Call, Threads
 from kayrx.runtime.backend import current
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 
 class Workers:
@@ -34,9 +34,11 @@ class Workers:
         self.waiting: list[Any] = []
 
     async def __aenter__(self) -> Call:
-        self.backend = current(World())
-        for number in range(1, self.place.workers + 1):
-            threading.Thread(target=self._work, name=f"kayrx worker {number}", daemon=True).start()
+        self.backend = current(THE_WORLD)
+        self.threads = [threading.Thread(target=self._work, name=f"kayrx worker {number}", daemon=True)
+                        for number in range(1, self.place.workers + 1)]
+        for thread in self.threads:
+            thread.start()
         return self.call
 
     async def __aexit__(self, *_: object) -> None:
@@ -46,6 +48,9 @@ class Workers:
             while self.alive and not self.abandoned:
                 self.ending = self.backend.park()
                 await self.ending
+        if not self.abandoned:
+            for thread in self.threads:  # each has done its last step, and is about to be gone
+                thread.join()
 
     def abandon(self) -> int:
         """Wait for no call any more; gives how many are still under way."""

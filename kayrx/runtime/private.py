@@ -14,7 +14,7 @@ import anyio
 
 from kayrx.errors import RunError
 from kayrx.runtime.backend import current, loop_running
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 
 def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) -> Any:
@@ -27,7 +27,7 @@ def on_private_loop(main: Callable[[], Coroutine[Any, Any, Any]], backend: str) 
     interrupted, over = False, threading.Event()
 
     async def cancellable() -> Any:
-        inner = current(World())
+        inner = current(THE_WORLD)
         with anyio.CancelScope() as scope:
             stop.append(lambda: inner.from_thread(scope.cancel))
             if interrupted:

@@ -101,7 +101,7 @@ class Program:
     def turns(self) -> dict[int, int]:
         return turns(self.plan)
 
-    @property
+    @cached_property
     def closed_from_start(self) -> bool:
         return takes_nothing(self.plan.segments[0])
 

@@ -24,7 +24,7 @@ from kayrx.runtime.program import must_be_fed, must_be_open, program
 from kayrx.runtime.subscriber import Hot, QueueSubscriber
 from kayrx.runtime.subscription import Link, Refusal, Report, Terms
 from kayrx.runtime.tasked import Inlet, Tasked
-from kayrx.runtime.world import World
+from kayrx.runtime.world import THE_WORLD
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -106,7 +106,7 @@ def terms(graph: Graph[Any, Any], fed: Graph[Any, Any], options: Options, rest: 
     backs_off = any(parks(step) for step in made.plan.steps())
     tasked = None if made.plan.linear and (hot or not backs_off) else program(fed, options, streamed=True)
     last = next((node for node in reversed(graph.nodes) if node.role != "guard"), graph.nodes[-1])
-    return Terms(made if made.plan.linear else None, tasked, rest.get("world") or World(), last.where,
+    return Terms(made if made.plan.linear else None, tasked, rest.get("world") or THE_WORLD, last.where,
                  none == "allow", on_report)
 
 

@@ -47,3 +47,7 @@ class World:
     @property
     def clock(self) -> Callable[[], float]:
         return self.now or monotonic
+
+
+THE_WORLD = World()
+"""The real one: what a run gets that was given no other."""

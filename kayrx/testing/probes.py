@@ -48,6 +48,7 @@ class Probe:
         self.signals: list[str] = []
         self.items: list[Any] = []
         self.error: BaseException | None = None
+        self.ended = ""  # the terminal signal
         self.wrong: list[str] = []
         self.asked = self.depth = self.deepest = 0
         self.subscription: Any = None
@@ -65,11 +66,6 @@ class Probe:
         """Cancel the subscription."""
         self.subscription.cancel()
 
-    @property
-    def ended(self) -> str:
-        """The terminal signal, or nothing."""
-        return next((s for s in self.signals if s in ("on_error", "on_complete")), "")
-
     def _signal(self, signal: str, act: Callable[[], object]) -> None:
         me = threading.get_ident()
         if self._inside is not None:
@@ -80,6 +76,8 @@ class Probe:
             self.wrong.append(f"1.9: {signal} after {self.signals}")
         self._inside = me
         self.signals.append(signal)
+        if signal in ("on_error", "on_complete"):
+            self.ended = signal
         act()
         self._inside = None
         if signal in self.raises:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 import kayrx as kx
-from kayrx.graph.node import Node, Resource, Site, function_name, resource
 from kayrx.graph.graph import one
+from kayrx.graph.node import Node, Resource, Site, function_name, resource
 
 
 def shout(text: str) -> str:

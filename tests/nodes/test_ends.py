@@ -27,7 +27,8 @@ async def streamed() -> Any:
 
 
 @pytest.mark.parametrize("what", [
-    [1, 2], (1, 2), range(1, 3), {1: "a", 2: "b"}, lambda: [1, 2], lambda: iter((1, 2)), iter([1, 2]), (x for x in (1, 2)),
+    [1, 2], (1, 2), range(1, 3), {1: "a", 2: "b"}, lambda: [1, 2], lambda: iter((1, 2)), iter([1, 2]),
+    (x for x in (1, 2)),
     reactivex.of(1, 2),
 ], ids=["list", "tuple", "range", "dict", "callable", "callable iterator", "iterator", "generator", "observable"])
 def test_what_can_be_a_source(what: Any) -> None:
@@ -71,7 +72,8 @@ def test_a_list_serves_any_number_of_runs_and_a_callable_is_called_for_each() ->
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("make", [lambda: iter([1]), lambda: (x for x in [1]), numbers], ids=["iterator", "gen", "async"])
+@pytest.mark.parametrize("make", [lambda: iter([1]), lambda: (x for x in [1]), numbers],
+                         ids=["iterator", "generator", "async"])
 def test_a_second_run_of_a_one_shot_source_is_an_error(make: Any) -> None:
     """Never an empty stream: a RunError names the node and the remedy (ruling 21)."""
     graph = kx.source(make()).named("once")

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
@@ -46,7 +47,8 @@ class AsyncAdder:
 
 @pytest.mark.parametrize(("graph", "items", "out"), [
     (kx.map(lambda x: x * 10), [1, 2], [10, 20]), (kx.map(lambda x: None), [1, 2], [None, None]),
-    (kx.map(Adder()), [1], [2]), (kx.map(functools.partial(operator.add, 5)), [1], [6]), (kx.map(str), [None], ["None"]),
+    (kx.map(Adder()), [1], [2]), (kx.map(functools.partial(operator.add, 5)), [1], [6]),
+    (kx.map(str), [None], ["None"]),
     (kx.flat_map(lambda x: [x] * x), [1, 2, 0, 1], [1, 2, 2, 1]), (kx.flat_map(range), [3, 0, 1], [0, 1, 2, 0]),
     (kx.flat_map(lambda x: "ab"), [1], ["a", "b"]), (kx.flat_map(lambda x: iter([None])), [1], [None]),
     (kx.concat_map(lambda x: (x, -x)), [1, 2], [1, -1, 2, -2]),
@@ -56,7 +58,8 @@ class AsyncAdder:
     (kx.reduce(operator.add, 10), [1, 2], [13]), (kx.reduce(operator.add), [1, 2], [3]),
     (kx.reduce(operator.add, 10), [], [10]), (kx.reduce(lambda s, x: None), [1, 2], [None]), (kx.reduce(max), [7], [7]),
     (kx.tap(lambda x: None), [1, None], [1, None]),
-    (kx.pairwise(), [1, 2, 3], [(1, 2), (2, 3)]), (kx.pairwise(), [1], []), (kx.pairwise(), [None, None], [(None, None)]),
+    (kx.pairwise(), [1, 2, 3], [(1, 2), (2, 3)]), (kx.pairwise(), [1], []),
+    (kx.pairwise(), [None, None], [(None, None)]),
     (kx.rx(ops.take_last(2)), [1, 2, 3], [2, 3]), (kx.rx(ops.map(lambda x: None)), [1], [None]),
     (kx.rx(ops.start_with(0)), [1, 2], [0, 1, 2]),
 ])
@@ -184,9 +187,23 @@ def test_a_function_that_turns_out_to_be_async_is_told_how_to_say_so(backend: st
         (kx.source([1]) >> kx.map(lambda x: tenfold(x))).collect(backend=backend)
 
 
+@pytest.mark.parametrize(("fn", "says"), [
+    (lambda x: twice(x), "write it as an async function or an async generator"),
+    (lambda x: reactivex.of(x), r"write kx\.rx\(reactivex\.operators\.flat_map\(f\)\)"),
+], ids=["async", "observable"])
+def test_flat_map_of_what_no_loop_can_read_says_what_to_write(fn: Any, says: str, backend: str) -> None:
+    """An async iterable from a plain function, or an Observable, is a TypeError that names the node."""
+    for guarded in (kx.flat_map(fn), kx.flat_map(fn) >> kx.retry(1)):
+        if guarded.nodes[-1].word == "retry" and "async" in says:
+            continue
+        with pytest.raises(TypeError, match=says):
+            (kx.source([1]) >> guarded).run(backend=backend)
+
+
 @pytest.mark.parametrize(("write", "says"), [
     (lambda: kx.map(3), "must be a function"), (lambda: kx.map(twice), "use flat_map"),
-    (lambda: kx.map(str, concurrency=2), "the function is synchronous"), (lambda: kx.map(tenfold, concurrency=0), ">= 1"),
+    (lambda: kx.map(str, concurrency=2), "the function is synchronous"),
+    (lambda: kx.map(tenfold, concurrency=0), ">= 1"),
     (lambda: kx.flat_map(None), "must be a function"), (lambda: kx.flat_map(twice, concurrency=0), ">= 1"),
     (lambda: kx.scan(1), "must be a function"), (lambda: kx.reduce("x", 0), "must be a function"),
     (lambda: kx.tap([]), "must be a function"), (lambda: kx.rx(3), "must be a function"),

@@ -15,9 +15,11 @@ from kayrx.testing import run_virtual
 
 @pytest.mark.parametrize(("graph", "items", "out"), [
     (kx.buffer(count=2), "abc", [["a", "b"], ["c"]]), (kx.buffer(count=3), "abc", [["a", "b", "c"]]),
-    (kx.buffer(count=9), "abc", [["a", "b", "c"]]), (kx.buffer(count=1), [None], [[None]]), (kx.buffer(count=2), [], []),
+    (kx.buffer(count=9), "abc", [["a", "b", "c"]]), (kx.buffer(count=1), [None], [[None]]),
+    (kx.buffer(count=2), [], []),
     (kx.sliding(2), "abc", [["a", "b"], ["b", "c"]]), (kx.sliding(3, step=2), range(5), [[0, 1, 2], [2, 3, 4]]),
-    (kx.sliding(2, step=3), range(7), [[0, 1], [3, 4], [6]]), (kx.sliding(5), [1, 2], [[1, 2]]), (kx.sliding(2), [], []),
+    (kx.sliding(2, step=3), range(7), [[0, 1], [3, 4], [6]]), (kx.sliding(5), [1, 2], [[1, 2]]),
+    (kx.sliding(2), [], []),
     (kx.sliding(2), [1], [[1]]), (kx.sliding(3, 2), range(4), [[0, 1, 2], [2, 3]]),
     (kx.sliding(2, 1), [None, None], [[None, None]]),
 ])

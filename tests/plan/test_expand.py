@@ -57,7 +57,8 @@ def test_named_never_changes_behaviour() -> None:
 @pytest.mark.parametrize(("graph", "says"), [
     (kx.retry(2) >> kx.map(parse), r"'retry' \(retry\) at test_expand.py:\d+ guards nothing: write it after a node"),
     (kx.source([1]) >> kx.buffer(2) >> kx.retry(2), r"cannot guard 'buffer' \(buffer\) at .*guard the source"),
-    (kx.source([1]) >> kx.take(2) >> kx.skip_errors(), r"cannot guard 'take' \(take\) at .*, which is not item by item"),
+    (kx.source([1]) >> kx.take(2) >> kx.skip_errors(),
+     r"cannot guard 'take' \(take\) at .*, which is not item by item"),
     (kx.source([1]) >> kx.rx(parse) >> kx.skip_errors(), r"cannot guard 'parse' \(rx\)"),
     (kx.merge(kx.source([1])) >> kx.skip_errors(), r"cannot guard 'merge' \(merge\)"),
     (kx.source([1]) >> [kx.map(parse)] >> kx.zip() >> kx.retry(2), r"cannot guard 'zip' \(zip\)"),

@@ -124,7 +124,8 @@ def test_options_show() -> None:
     (kx.source([1]) >> kx.buffer(seconds=2), "holds as many items as come in 2 s (unbounded); add count="),
     (kx.source(reactivex.never()) >> ask, "is hot and cannot wait: more than its gate holds fails the run"),
     (kx.source([1]) >> kx.backpressure(2, overflow="latest"), "loses items when it is full (latest)"),
-    (kx.source(lambda: [1]) >> kx.retry(2), "is opened from its beginning by each retry, so items repeat; give cursor="),
+    (kx.source(lambda: [1]) >> kx.retry(2),
+     "is opened from its beginning by each retry, so items repeat; give cursor="),
 ], ids=range(5))
 def test_check_warns_in_one_line_with_the_users_line(graph: Graph[Any, Any], says: str) -> None:
     """Each warning names the node and its line, what happens, and what to do."""

@@ -150,8 +150,7 @@ def test_a_guarded_sink_keeps_going(backend: str) -> None:
         if x == 1 or calls.count(x) == 1:
             raise OSError
 
-    (kx.source(range(3)) >> kx.each(store) >> kx.retry(2) >> kx.dead_letter(letters)).run(backend=backend) \
-        if False else (kx.source(range(3)) >> kx.tap(store) >> kx.retry(2) >> kx.dead_letter(letters)).run(backend=backend)
+    (kx.source(range(3)) >> kx.each(store) >> kx.retry(2) >> kx.dead_letter(letters)).run(backend=backend)
 
     assert calls == [0, 0, 1, 1, 2, 2] and [x.item for x in letters] == [1]
 

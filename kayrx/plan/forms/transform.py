@@ -38,7 +38,9 @@ def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
     elif is_async_generator(node.fn):
         open_each(e, y, e.call(node.fn, x), asynchronous=True)
     else:
-        open_each(e, y, e.call(node.fn, x), asynchronous=False)
+        text = e.call(node.fn, x)
+        e.probe(text)
+        open_each(e, y, text, asynchronous=False)
     return y
 
 

@@ -1,0 +1,296 @@
+"""Failure: whatever callback raises, the run raises that very object once, with one note, and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+import kayrx as kx
+from kayrx.testing import left_behind, run_virtual
+
+
+class Bad(Exception):
+    """What the callback under test raises."""
+
+
+class Nth:
+    """Raises ``error`` at its k-th call."""
+
+    def __init__(self, k: int, error: BaseException) -> None:
+        self.k, self.error, self.calls = k, error, 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if self.calls == self.k:
+            raise self.error
+
+
+class Witness:
+    """Sources and generators that tell whether their ``finally`` has run."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+
+    def items(self, n: int = 40) -> Iterator[int]:
+        self.opened += 1
+        try:
+            yield from range(n)
+        finally:
+            self.closed += 1
+
+    async def later(self, n: int = 40) -> AsyncIterator[int]:
+        for x in self.items(n):
+            await anyio.lowlevel.checkpoint()
+            yield x
+
+
+def sync(bad: Nth) -> Callable[..., Any]:
+    def f(*args: Any) -> Any:
+        bad()
+        return args[-1]
+    return f
+
+
+def later(bad: Nth) -> Callable[..., Any]:
+    async def f(*args: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        bad()
+        return args[-1]
+    return f
+
+
+def many(bad: Nth, witness: Witness) -> Callable[[Any], Iterator[Any]]:
+    def f(x: Any) -> Iterator[Any]:
+        bad()
+        yield from witness.items(2)
+    return f
+
+
+def many_later(bad: Nth, witness: Witness) -> Callable[[Any], AsyncIterator[Any]]:
+    async def f(x: Any) -> AsyncIterator[Any]:
+        bad()
+        for y in witness.items(2):
+            await anyio.lowlevel.checkpoint()
+            yield y
+    return f
+
+
+def failing_source(bad: Nth, witness: Witness) -> Iterator[int]:
+    for x in witness.items():
+        bad()
+        yield x
+
+
+async def failing_source_later(bad: Nth, witness: Witness) -> AsyncIterator[int]:
+    for x in witness.items():
+        await anyio.lowlevel.checkpoint()
+        bad()
+        yield x
+
+
+Place = Callable[[Nth, Witness], Any]
+
+
+def read(w: Witness) -> Any:
+    return kx.source(w.items)
+
+
+def good(bad: Nth) -> Nth:
+    return Nth(0, bad.error)
+
+
+PLACES: dict[str, Place] = {
+    "source": lambda bad, w: kx.source(lambda: failing_source(bad, w)) >> kx.map(str),
+    "map": lambda bad, w: read(w) >> kx.map(sync(bad)),
+    "predicate": lambda bad, w: read(w) >> kx.filter(sync(bad)),
+    "accumulator": lambda bad, w: read(w) >> kx.scan(sync(bad), 0),
+    "reducer": lambda bad, w: read(w) >> kx.reduce(sync(bad), 0),
+    "key": lambda bad, w: read(w) >> kx.distinct_until_changed(sync(bad)),
+    "tap": lambda bad, w: read(w) >> kx.tap(sync(bad)),
+    "take_while": lambda bad, w: read(w) >> kx.map(kx.it + 1) >> kx.take_while(sync(bad)),
+    "body": lambda bad, w: read(w) >> kx.flat_map(many(bad, w)),
+    "unit": lambda bad, w: read(w) >> kx.unit(kx.map(kx.it) >> kx.map(sync(bad))) >> kx.skip_errors(KeyError),
+    "sink": lambda bad, w: read(w) >> kx.each(sync(bad)),
+    "below a body": lambda bad, w: read(w) >> kx.flat_map(many(good(bad), w)) >> kx.each(sync(bad)),
+    "guarded": lambda bad, w: read(w) >> kx.map(sync(bad)) >> kx.retry(3, on=KeyError) >> kx.skip_errors(KeyError),
+    "alternative": lambda bad, w: read(w) >> kx.map(lambda x: 1 // 0) >> kx.fallback(sync(bad)),
+    "partition": lambda bad, w: read(w) >> kx.partition(sync(bad), kx.to_list(), kx.to_list()),
+    "branch": lambda bad, w: read(w) >> kx.branch({0: kx.to_list()}, key=lambda x: sync(bad)(x) * 0),
+    "first branch": lambda bad, w: read(w) >> kx.broadcast(kx.map(sync(bad)) >> kx.to_list(), kx.to_list()),
+    "second branch": lambda bad, w: read(w) >> [kx.map(kx.it), kx.map(sync(bad))] >> kx.zip() >> kx.to_list(),
+    "below a join": lambda bad, w: kx.merge(read(w), read(w)) >> kx.map(sync(bad)),
+}
+WAITING: dict[str, Place] = {
+    "source": lambda bad, w: kx.source(partial(failing_source_later, bad, w)) >> kx.map(str),
+    "map": lambda bad, w: read(w) >> kx.map(later(bad)),
+    "second map": lambda bad, w: kx.source(w.later) >> kx.map(later(good(bad))) >> kx.map(later(bad)) >> kx.map(str),
+    "crew": lambda bad, w: read(w) >> kx.map(later(bad), concurrency=3),
+    "unordered crew": lambda bad, w: kx.source(w.later) >> kx.map(later(bad), concurrency=3, ordered=False),
+    "below a crew": lambda bad, w: read(w) >> kx.map(later(good(bad)), concurrency=3) >> kx.each(sync(bad)),
+    "predicate": lambda bad, w: read(w) >> kx.filter(later(bad)),
+    "accumulator": lambda bad, w: read(w) >> kx.scan(later(bad), 0),
+    "sink": lambda bad, w: kx.source(w.later) >> kx.each(later(bad)),
+    "body": lambda bad, w: read(w) >> kx.flat_map(many_later(bad, w), concurrency=3),
+    "body in order": lambda bad, w: read(w) >> kx.concat_map(many_later(bad, w)),
+    "below a body": lambda bad, w: read(w) >> kx.concat_map(many_later(good(bad), w)) >> kx.map(sync(bad)),
+    "below bodies": lambda bad, w: read(w) >> kx.flat_map(many_later(good(bad), w)) >> kx.map(sync(bad)),
+    "guarded": lambda bad, w: read(w) >> kx.map(later(bad)) >> kx.timeout(100) >> kx.retry(3, on=KeyError),
+    "branch": lambda bad, w: read(w) >> kx.broadcast(kx.map(later(bad), concurrency=2) >> kx.to_list(),
+                                                     kx.each(later(good(bad)))),
+    "below time": lambda bad, w: read(w) >> kx.delay(1) >> kx.map(sync(bad)),
+    "threads": lambda bad, w: read(w) >> kx.map(sync(bad), on=kx.threads(2)),
+    "source in a thread": lambda bad, w: kx.source(lambda: failing_source(bad, w), on=kx.threads(1)) >> kx.map(str),
+}
+NUMBERLESS = ("source", "source in a thread", "below a join", "below time")  # before an item, or after a stage
+
+
+def ways() -> list[Any]:
+    return [pytest.param(name, fn, loop, id=f"{name}-{loop}")
+            for places, loops in ((PLACES, ("sync", "asyncio", "trio")), (WAITING, ("asyncio", "trio")))
+            for name, fn in places.items() for loop in loops]
+
+
+async def beside(graph: Any, other: Any) -> tuple[list[BaseException], Any]:
+    """Run ``graph`` and, in the same loop, a sibling: the errors of the first, the result of the second."""
+    errors, results = [], []
+
+    async def one() -> None:
+        try:
+            await graph
+        except Bad as error:
+            errors.append(error)
+
+    async def two() -> None:
+        results.append(await other)
+
+    with left_behind() as left:
+        async with anyio.create_task_group() as group:
+            group.start_soon(one)
+            group.start_soon(two)
+    assert not left
+    return errors, results[0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("name", "make", "loop"), ways())
+def test_what_a_callback_raises_is_what_the_run_raises(name: str, make: Place, loop: str, k: int, noted: Any) -> None:
+    """At the k-th call of any callback: the same object, one note that names the node, its line and the item,
+    every generator closed, nothing alive, and a run beside it unharmed (law 7, law 8).
+    """
+    bad, witness = Nth(k, Bad("bad")), Witness()
+    graph = make(bad, witness)
+
+    if loop == "sync":
+        with left_behind() as left, pytest.raises(Bad) as caught:
+            graph.run(backend="sync")
+        error: BaseException = caught.value
+        assert not left
+    else:
+        (error,), other = run_virtual(
+            lambda: beside(graph, kx.source(range(100)) >> kx.map(later(Nth(0, Bad()))) >> kx.to_list()), loop)
+        assert other == list(range(100))
+
+    assert error is bad.error and bad.calls >= k
+    assert witness.opened == witness.closed > 0
+    (note,) = noted(error)
+    assert "at test_failure.py:" in note and note.startswith("kayrx: in node '")
+    assert "item" in note or name in NUMBERLESS
+
+
+# -- the odd ones --------------------------------------------------------------------------------
+
+STEPS: dict[str, Callable[[Any], Any]] = {
+    "map": kx.map, "tap": kx.tap, "filter": kx.filter, "flat_map": kx.flat_map, "each": kx.each,
+    "guarded": lambda f: kx.map(f) >> kx.retry(2, on=KeyError), "unit": lambda f: kx.unit(kx.map(f)) >> kx.retry(1),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_stop_iteration_never_ends_a_stream_silently(step: str, backend: str) -> None:
+    """StopIteration out of a callback fails the run: as itself, or as Python's RuntimeError about it (ruling 22)."""
+    def stop(x: int) -> Any:
+        if x == 3:
+            raise StopIteration
+        return [x]
+
+    with pytest.raises((StopIteration, RuntimeError)) as caught:
+        (kx.source(range(10)) >> STEPS[step](stop)).run(backend=backend)
+    assert isinstance(caught.value, StopIteration) or isinstance(caught.value.__cause__, StopIteration)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("step", [s for s in STEPS if s != "flat_map"])
+def test_an_exit_from_a_callback_comes_out_as_it_is(step: str, error: type[BaseException], backend: str) -> None:
+    """KeyboardInterrupt and SystemExit are not swallowed; the source is closed before they come out."""
+    bad, witness = Nth(3, error()), Witness()
+
+    with pytest.raises(error) as caught:
+        (kx.source(witness.items) >> STEPS[step](sync(bad))).run(backend=backend)
+    assert caught.value is bad.error and witness.opened == witness.closed == 1
+
+
+@pytest.mark.parametrize("node", [kx.map, lambda f: kx.map(f, concurrency=3), lambda f: kx.map(f) >> kx.map(later(Nth(0, Bad())))])
+def test_a_cancelled_error_of_the_users_own_is_the_items_failure(node: Any) -> None:
+    """Raised with no cancel of ours, it is an error like others: the run fails with it, and does not hang (ruling 22)."""
+    import asyncio
+
+    bad = asyncio.CancelledError("mine")
+
+    async def call(x: int) -> int:
+        await asyncio.sleep(0)
+        raise bad
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await (kx.source(range(9)) >> node(call))
+        assert caught.value is bad
+
+    asyncio.run(main())
+
+
+def test_the_first_failure_is_raised_and_later_ones_are_events(virtual: Any) -> None:
+    """What fails while the run is being cancelled is told by ``events``, and does not take the first one's place."""
+    async def call(x: int) -> int:
+        try:
+            await anyio.sleep(1 + x)
+        except BaseException:
+            raise KeyError("while cancelled") from None
+        raise Bad("first")
+
+    async def main() -> list[type]:
+        with pytest.raises(Bad, match="first"):
+            async with (kx.source(range(3)) >> kx.map(call, concurrency=3)).start() as run:
+                pass
+        return [type(e["error"]) for e in run.events() if "error" in e]
+
+    assert virtual(main) == [Bad, KeyError, KeyError]
+
+
+def test_a_users_own_group_comes_out_unopened(virtual: Any) -> None:
+    """An ExceptionGroup that a callback raises passes as it is, and is not nested in another (ruling 22)."""
+    async def call(x: int) -> int:
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+        return x
+
+    async def fail() -> None:
+        raise Bad("inside")
+
+    for graph in (kx.source([1]) >> kx.map(call), kx.source([1]) >> kx.map(call, concurrency=2) >> kx.map(call)):
+        with pytest.raises(ExceptionGroup) as caught:
+            virtual(graph)
+        assert [type(e) for e in caught.value.exceptions] == [Bad]
+
+
+def test_an_exception_that_refuses_notes_keeps_its_meaning(backend: str) -> None:
+    """The note may fail; the exception may not change for it."""
+    class Proud(Exception):
+        def add_note(self, note: str) -> None:
+            raise TypeError
+
+    with pytest.raises(Proud):
+        (kx.source([1]) >> kx.tap(sync(Nth(1, Proud())))).run(backend=backend)

@@ -1,0 +1,173 @@
+"""What the types promise: read by mypy --strict alone (tests/test_typing.py), never run.
+
+A comment ``type: ignore[...]`` here is a claim that the line is a type error; an unused one fails.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Never, assert_type
+
+import reactivex
+from reactivex import operators as ops
+
+import kayrx as kx
+from kayrx.graph.graph import Graph, Sink
+
+
+def parse(text: str) -> int:
+    return int(text)
+
+
+def show(number: int) -> str:
+    return str(number)
+
+
+async def ask(text: str) -> int:
+    return int(text)
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+async def tokens(text: str) -> AsyncIterator[bytes]:
+    yield text.encode()
+
+
+async def pages(text: str) -> list[float]:
+    return [0.0]
+
+
+def opened() -> Iterator[str]:
+    return iter(())
+
+
+async def streamed() -> AsyncIterator[str]:
+    yield ""
+
+
+async def fetched() -> Iterable[str]:
+    return []
+
+
+texts = kx.source(["1"])
+numbers = kx.source([1, 2])
+
+# -- ends
+assert_type(texts, Graph[Never, str])
+assert_type(kx.source(opened), Graph[Never, str])
+assert_type(kx.source(streamed), Graph[Never, str])
+assert_type(kx.source(streamed()), Graph[Never, str])
+assert_type(kx.source(fetched), Graph[Never, str])
+assert_type(kx.source(reactivex.of(1)), Graph[Never, int])
+assert_type(kx.interval(1), Graph[Never, int])
+assert_type(kx.timer(1), Graph[Never, int])
+assert_type(kx.lines("x"), Graph[Never, str])
+assert_type(texts >> kx.to_list(), Sink[Never, list[str]])
+assert_type((texts >> kx.to_list()).run(), list[str])
+assert_type((texts >> kx.each(parse)).run(), None)
+held: list[int] = []
+assert_type((numbers >> kx.sink(held)).run(), list[int])
+assert_type(texts.collect(), list[str])
+assert_type(kx.map(parse)("1"), list[int])
+
+# -- transform
+assert_type(texts >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.map(ask), Graph[Never, int])
+assert_type(texts >> kx.map(ask, concurrency=4, ordered=False), Graph[Never, int])
+assert_type(texts >> parse, Graph[Never, int])
+assert_type(texts >> parse >> show >> parse, Graph[Never, int])
+assert_type(texts >> kx.flat_map(words), Graph[Never, str])
+assert_type(texts >> kx.flat_map(tokens), Graph[Never, bytes])
+assert_type(texts >> kx.flat_map(pages), Graph[Never, float])
+assert_type(texts >> kx.concat_map(words), Graph[Never, str])
+assert_type(numbers >> kx.scan(operator.add, 0), Graph[Any, Any])
+assert_type(numbers >> kx.pairwise(), Graph[Never, tuple[int, int]])
+assert_type(numbers >> kx.tap(show), Graph[Never, int])
+assert_type(numbers >> kx.rx(ops.take(1)), Graph[Any, Any])
+
+
+def longest(held: str, text: str) -> str:
+    return max(held, text, key=len)
+
+
+def total(held: float, text: str) -> float:
+    return held + len(text)
+
+
+assert_type(texts >> kx.scan(longest), Graph[Never, str])
+assert_type(texts >> kx.scan(total, 0.0), Graph[Never, float])
+assert_type(texts >> kx.reduce(total, 0.0), Graph[Never, float])
+assert_type((texts >> kx.reduce(longest)).collect(), list[str])
+
+# -- select, windows, flow, time, guards: the type goes through
+assert_type(texts >> kx.filter(bool) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.buffer(count=2) >> kx.map(sum), Graph[Never, int])
+assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
+assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
+assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
+assert_type(texts >> kx.take(2).named("few"), Graph[Never, Any])
+assert_type(kx.unit(kx.map(parse), name="p"), Graph[str, int])
+
+# -- a pipeline of every family keeps its types to the end
+pipeline = (
+    texts
+    >> kx.filter(str.isdigit) >> kx.take(9) >> kx.skip(1) >> kx.take_while(str.isdigit)
+    >> kx.map(ask, concurrency=8) >> kx.timeout(20) >> kx.retry(3, backoff=kx.exponential(0.2, cap=5))
+    >> kx.skip_errors() >> kx.dead_letter([])
+    >> kx.distinct_until_changed() >> kx.debounce(0.1) >> kx.delay(1) >> kx.throttle_first(1) >> kx.sample(1)
+    >> kx.backpressure(16, overflow="drop_oldest") >> kx.map(show)
+    >> kx.buffer(count=10, seconds=0.5) >> kx.to_list()
+)
+assert_type(pipeline, Sink[Never, list[list[str]]])
+assert_type(pipeline.run(), list[list[str]])
+
+# -- combine
+assert_type(kx.merge(texts, texts), Graph[Any, str])
+assert_type(kx.concat(texts, texts), Graph[Any, str])
+assert_type(kx.zip(texts, numbers), Graph[Never, tuple[str, int]])
+assert_type(kx.zip(texts, numbers, texts), Graph[Never, tuple[str, int, str]])
+assert_type(kx.combine_latest(texts, numbers), Graph[Never, tuple[str, int]])
+assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type([1, 2] >> kx.map(show), Graph[Never, str])
+assert_type(reactivex.of(1, 2) >> kx.map(show), Graph[Never, str])
+assert_type([1, 2] >> kx.map(show) >> kx.to_list(), Sink[Never, list[str]])
+
+# -- faces
+
+
+async def faces() -> None:
+    assert_type(await (texts >> kx.to_list()), list[str])
+    async with (texts >> kx.map(parse)).stream() as items:
+        async for item in items:
+            assert_type(item, int)
+    async for text in texts:
+        assert_type(text, str)
+    async with texts.start() as run:
+        assert_type(run, kx.Run)
+
+
+assert_type(texts.to_observable(), reactivex.Observable[str])
+operated: Callable[[Any], reactivex.Observable[int]] = kx.map(parse).operator()
+assert_type(texts.explain(), str)
+assert_type(texts.check(), list[str])
+assert_type(kx.constant(1).wait(1), float)
+
+# -- wrong joins are type errors
+numbers >> kx.map(parse)  # type: ignore[arg-type]
+texts >> kx.map(parse) >> kx.map(parse)  # type: ignore[arg-type]
+parsed = kx.map(parse)
+numbers >> parsed  # type: ignore[operator]
+[1, 2] >> parsed  # type: ignore[operator]
+numbers >> parse  # type: ignore[operator]
+texts >> kx.to_list() >> kx.map(parse)  # type: ignore[operator]
+texts >> 5  # type: ignore[operator]
+kx.map(5)  # type: ignore[call-overload]
+kx.take("2")  # type: ignore[arg-type]
+kx.merge([1])  # type: ignore[arg-type]
+kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
+kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.unit(parse)  # type: ignore[arg-type]
+kx.zip(texts, 3)  # type: ignore[call-overload]
