@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import coroutine
 from typing import Any, Protocol
 
 import anyio
@@ -22,6 +23,8 @@ class Backend(Protocol):
 
     name: str
     now: Callable[[], float]
+    once: Callable[[], Awaitable[None]] | None
+    """One pass of the loop, where that is cheaper than a park."""
 
     def park(self) -> Any: ...
     def wake(self, park: Any) -> None: ...
@@ -30,8 +33,15 @@ class Backend(Protocol):
     def from_thread(self, fn: Callable[[], None]) -> None: ...
 
 
+@coroutine
+def _pass() -> Generator[None, None, None]:
+    """Let every task that is ready run once."""
+    yield
+
+
 class AsyncioBackend:
     name = "asyncio"
+    once: Callable[[], Awaitable[None]] | None = staticmethod(_pass)
 
     def __init__(self, world: World) -> None:
         self.loop = asyncio.get_running_loop()
@@ -82,6 +92,7 @@ class TrioPark:
 
 class TrioBackend:
     name = "trio"
+    once: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, world: World) -> None:
         self.trio = sys.modules["trio"]
@@ -130,6 +141,7 @@ class SyncBackend:
     """
 
     name = "sync"
+    once: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, world: World) -> None:
         self.now = world.clock

@@ -29,7 +29,7 @@ class Gate:
     them in C, setting ``taken`` and ``current`` for `position`: nobody can look in before it is done.
     """
 
-    __slots__ = ("_park", "_parks", "_wake", "cancelled", "closed", "current", "dropped", "items", "name",
+    __slots__ = ("_once", "_park", "_parks", "_wake", "cancelled", "closed", "current", "dropped", "items", "name",
                  "outside", "overflow", "owner", "reader", "run", "size", "taken", "turn", "writer")
 
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
@@ -39,6 +39,7 @@ class Gate:
             overflow = Conflate(lambda a, b: run.ledger.joined((a, b), name, lambda two: join(*two)))
         self.run, self.size, self.overflow, self.name = run, size, overflow, name
         self._park, self._wake, self._parks = run.backend.park, run.backend.wake, run.parks
+        self._once = run.backend.once
         self.items: deque[Any] = deque()
         self.reader: Any = None
         self.writer: Any = None
@@ -79,6 +80,8 @@ class Gate:
 
     async def wait(self) -> bool:
         """Wait for an item; True at the end."""
+        if self._once is not None and not self.closed:
+            await self._once()  # the writer may be next in line: one pass of the loop costs less than a park
         while not self.items:
             if self.closed:
                 return True
@@ -134,11 +137,16 @@ class Gate:
 
     async def room(self) -> bool:
         """Wait while full; False if the reader has left for good."""
+        once = self._once
         while len(self.items) >= self.size:
             if self.cancelled:
                 return False
             if self.owner is not None:  # a writer that wakes its readers late has to do it now
                 self.owner.wake()
+            if once is not None:
+                await once()
+                once = None
+                continue
             self.writer = park = self._park()
             if not self.outside:
                 self._parks.add(park)

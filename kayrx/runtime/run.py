@@ -77,6 +77,7 @@ class Run:
                 try:
                     if not network.run.cancelled:
                         self._result = await network.execute()
+                        network.run.cancelled = False  # a cancel that came now has come too late
                 except BaseException as error:
                     if network.run.failure is not error:
                         network.run.cancelled = True

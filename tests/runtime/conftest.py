@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.testing import run_virtual
+from kayrx.testing import VirtualLoop, run_virtual
 
 
 async def awaited(graph: Any) -> Any:
@@ -73,3 +73,120 @@ def notes(error: BaseException) -> list[str]:
 def noted() -> Callable[[BaseException], list[str]]:
     """The kayrx notes of an exception."""
     return notes
+
+
+# -- shapes of graphs that know what of them is alive ---------------------------------------------
+
+
+class Alive:
+    """Counts what has been entered and not left: generators and calls."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, int] = {}
+
+    def enter(self, what: str, by: int = 1) -> None:
+        self.now[what] = self.now.get(what, 0) + by
+
+    def items(self, n: int = 6) -> Iterator[int]:
+        self.enter("items")
+        try:
+            yield from range(n)
+        finally:
+            self.enter("items", -1)
+
+    async def later(self, n: int = 6) -> AsyncIterator[int]:
+        self.enter("later")
+        try:
+            for x in range(n):
+                await anyio.sleep(1)
+                yield x
+        finally:
+            self.enter("later", -1)
+
+    async def call(self, x: Any) -> Any:
+        self.enter("call")
+        try:
+            await anyio.sleep(1)
+            await anyio.lowlevel.checkpoint()
+            return x
+        finally:
+            self.enter("call", -1)
+
+    async def many(self, x: Any) -> AsyncIterator[Any]:
+        self.enter("many")
+        try:
+            yield x
+            await anyio.sleep(0.5)
+            yield x
+        finally:
+            self.enter("many", -1)
+
+    def flaky(self) -> Callable[[Any], Awaitable[Any]]:
+        calls = 0
+
+        async def call(x: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            await self.call(x)
+            if calls % 2:
+                raise OSError
+            return x
+        return call
+
+    @property
+    def anything(self) -> dict[str, int]:
+        return {what: count for what, count in self.now.items() if count}
+
+
+SHAPES: dict[str, Callable[[Alive], Any]] = {
+    "one segment": lambda a: kx.source(a.items) >> kx.map(a.call),
+    "async source": lambda a: kx.source(a.later) >> kx.map(a.call),
+    "several segments": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.buffer(count=2),
+    "crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=3),
+    "crew over a gate": lambda a: kx.source(a.later) >> kx.map(a.call, concurrency=3, ordered=False) >> kx.map(a.call),
+    "bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many, concurrency=3) >> kx.map(a.call),
+    "bodies in order": lambda a: kx.source(a.items) >> kx.concat_map(a.many) >> kx.map(kx.it + 1),
+    "guards": lambda a: kx.source(a.items) >> kx.map(a.flaky()) >> kx.timeout(50) >> kx.retry(
+        3, backoff=kx.constant(1)) >> kx.skip_errors(),
+    "guarded source": lambda a: kx.source(a.later) >> kx.timeout(50) >> kx.retry(2) >> kx.map(a.call),
+    "guarded bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.timeout(50) >> kx.retry(2),
+    "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
+    "join": lambda a: kx.merge(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)) >> kx.map(a.call),
+    "concat": lambda a: kx.concat(kx.source(a.items), kx.source(a.later)) >> kx.map(a.call),
+    "time": lambda a: kx.source(a.later) >> kx.debounce(0.5) >> kx.delay(2) >> kx.map(a.call),
+    "unit": lambda a: kx.source(a.items) >> kx.unit(kx.concat_map(a.many) >> kx.map(a.call)) >> kx.retry(2),
+}
+
+
+Shape = Callable[[Alive], Any]
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> Shape:
+    """A graph that ends after some seconds of virtual time, made over an `Alive`."""
+    return SHAPES[request.param]
+
+
+@pytest.fixture
+def alive() -> type[Alive]:
+    return Alive
+
+
+class TickingLoop(VirtualLoop):
+    """Calls ``hook`` before its ``at``-th turn."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.turn, self.at = 0, at
+        self.hook: Callable[[], Any] = lambda: None
+
+    def _run_once(self) -> None:
+        self.turn += 1
+        if self.turn == self.at:
+            self.hook()
+        super()._run_once()  # type: ignore[misc]
+
+
+@pytest.fixture
+def ticking() -> type[TickingLoop]:
+    return TickingLoop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,111 +14,13 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.testing import VirtualLoop, left_behind, run_virtual
-
-
-class Alive:
-    """Counts what has been entered and not left: generators and calls."""
-
-    def __init__(self) -> None:
-        self.now: dict[str, int] = {}
-
-    def enter(self, what: str, by: int = 1) -> None:
-        self.now[what] = self.now.get(what, 0) + by
-
-    def items(self, n: int = 6) -> Iterator[int]:
-        self.enter("items")
-        try:
-            yield from range(n)
-        finally:
-            self.enter("items", -1)
-
-    async def later(self, n: int = 6) -> AsyncIterator[int]:
-        self.enter("later")
-        try:
-            for x in range(n):
-                await anyio.sleep(1)
-                yield x
-        finally:
-            self.enter("later", -1)
-
-    async def call(self, x: Any) -> Any:
-        self.enter("call")
-        try:
-            await anyio.sleep(1)
-            await anyio.lowlevel.checkpoint()
-            return x
-        finally:
-            self.enter("call", -1)
-
-    async def many(self, x: Any) -> AsyncIterator[Any]:
-        self.enter("many")
-        try:
-            yield x
-            await anyio.sleep(0.5)
-            yield x
-        finally:
-            self.enter("many", -1)
-
-    def flaky(self) -> Callable[[Any], Awaitable[Any]]:
-        calls = 0
-
-        async def call(x: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            await self.call(x)
-            if calls % 2:
-                raise OSError
-            return x
-        return call
-
-    @property
-    def anything(self) -> dict[str, int]:
-        return {what: count for what, count in self.now.items() if count}
-
-
-SHAPES: dict[str, Callable[[Alive], Any]] = {
-    "one segment": lambda a: kx.source(a.items) >> kx.map(a.call),
-    "async source": lambda a: kx.source(a.later) >> kx.map(a.call),
-    "several segments": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.buffer(count=2),
-    "crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=3),
-    "crew over a gate": lambda a: kx.source(a.later) >> kx.map(a.call, concurrency=3, ordered=False) >> kx.map(a.call),
-    "bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many, concurrency=3) >> kx.map(a.call),
-    "bodies in order": lambda a: kx.source(a.items) >> kx.concat_map(a.many) >> kx.map(kx.it + 1),
-    "guards": lambda a: kx.source(a.items) >> kx.map(a.flaky()) >> kx.timeout(50) >> kx.retry(
-        3, backoff=kx.constant(1)) >> kx.skip_errors(),
-    "guarded source": lambda a: kx.source(a.later) >> kx.timeout(50) >> kx.retry(2) >> kx.map(a.call),
-    "guarded bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.timeout(50) >> kx.retry(2),
-    "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
-    "join": lambda a: kx.merge(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)) >> kx.map(a.call),
-    "concat": lambda a: kx.concat(kx.source(a.items), kx.source(a.later)) >> kx.map(a.call),
-    "time": lambda a: kx.source(a.later) >> kx.debounce(0.5) >> kx.delay(2) >> kx.map(a.call),
-    "unit": lambda a: kx.source(a.items) >> kx.unit(kx.concat_map(a.many) >> kx.map(a.call)) >> kx.retry(2),
-}
-
+from kayrx.testing import left_behind, run_virtual
 
 # -- cancel at every await -----------------------------------------------------------------------
 
 
-class TickingLoop(VirtualLoop):
-    """Calls ``hook`` before its ``at``-th turn."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.turn, self.at = 0, at
-        self.hook: Callable[[], Any] = lambda: None
-
-    def _run_once(self) -> None:
-        self.turn += 1
-        if self.turn == self.at:
-            self.hook()
-        super()._run_once()  # type: ignore[misc]
-
-
-def cancelled_at(turn: int, shape: str) -> int:
-    """Run a shape on asyncio and cancel its task before the given turn of the loop; gives the turns it took."""
-    loop, alive = TickingLoop(turn), Alive()
-    graph = SHAPES[shape](alive)
+def cancelled_at(turn: int, loop: Any, alive: Any, graph: Any) -> int:
+    """Run ``graph`` on asyncio and cancel its task before the given turn of the loop; gives the turns it took."""
 
     async def main() -> int:
         async def one() -> None:
@@ -130,33 +32,34 @@ def cancelled_at(turn: int, shape: str) -> int:
         assert task.cancelled() or task.exception() is None
         assert not alive.anything, f"turn {turn}"
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        return loop.turn
+        return int(loop.turn)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main())
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_cancel_at_any_turn_of_the_loop_leaves_nothing(shape: str) -> None:
+def test_a_cancel_at_any_turn_of_the_loop_leaves_nothing(shape: Any, alive: Any, ticking: Any) -> None:
     """Before each turn from the first to the last a cancel ends every call, generator and task."""
-    turns = cancelled_at(-1, shape)
+    def cancel(turn: int) -> int:
+        watch = alive()
+        return cancelled_at(turn, ticking(turn), watch, shape(watch))
 
+    turns = cancel(-1)
     assert turns > 5
     for turn in range(1, turns):
-        cancelled_at(turn, shape)
+        cancel(turn)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_cancel_at_any_moment_leaves_nothing_on_trio(shape: str) -> None:
+def test_a_cancel_at_any_moment_leaves_nothing_on_trio(shape: Any, alive: Any) -> None:
     """Every quarter of a second of virtual time, until the run is over."""
     async def main() -> None:
         moment, over = 0.0, False
         while not over:
-            alive = Alive()
+            watch = alive()
             with anyio.move_on_after(moment) as scope:
-                await SHAPES[shape](alive)
+                await shape(watch)
             over = not scope.cancelled_caught
-            assert not alive.anything, f"at {moment}"
+            assert not watch.anything, f"at {moment}"
             moment += 0.25
 
     run_virtual(main, "trio")
@@ -252,15 +155,15 @@ ENDS = [awaited, failed_below, failed_beside, cancelled, cancelled_at_once, stop
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_nothing_is_left_after_any_end(shape: str, end: Callable[[Any], Awaitable[None]], loop: str) -> None:
+def test_nothing_is_left_after_any_end(shape: Any, alive: Any, end: Callable[[Any], Awaitable[None]],
+                                       loop: str) -> None:
     """No call, generator, task, thread or file outlives the run, in whatever way it ends."""
-    alive = Alive()
+    watch = alive()
 
     async def main() -> None:
         with left_behind() as left:
-            await end(SHAPES[shape](alive))
-            assert not alive.anything
+            await end(shape(watch))
+            assert not watch.anything
         assert not left
 
     run_virtual(main, loop)
