@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 import reactivex
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from reactivex import operators as ops
 
 import kayrx as kx
@@ -234,7 +234,6 @@ def test_random_graphs_say_what_plain_python_says(names: list[str], items: list[
     assert not items or graph(items[0]) == oracle(items[:1])
 
 
-@settings(max_examples=25)
 @given(st.lists(st.sampled_from([*SYNC, *ASYNC]), min_size=6, max_size=10),
        st.lists(st.integers(-20, 60), max_size=25))
 def test_random_graphs_that_wait_say_what_plain_python_says(names: list[str], items: list[int]) -> None:

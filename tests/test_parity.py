@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 import reactivex
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from reactivex import Observable, operators as ops
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
@@ -163,7 +163,6 @@ JOINS: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(JOINS))
-@settings(max_examples=30)
 @given(one=scripts(), two=scripts())
 def test_a_join_of_sources_is_its_namesake(name: str, one: Script, two: Script) -> None:
     """merge, concat, zip and combine_latest of two observables, one or both of which may fail."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from kayrx.nodes import combine, units
 from kayrx.nodes.flow import Overflow
 from kayrx.nodes.values import is_async
-from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.emit import Emitter
 from kayrx.plan.plan import Gate, Options, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import is_pool, parks
+from kayrx.plan.traits import parks
 
 LOOK = 32  # items between two looks at the clock (ruling 26)
 
@@ -230,63 +230,3 @@ def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False,
     if not late:
         e.line(f"if {gate}.reader is not None: {gate}.wake()")
     e.dedent()
-
-
-# -- stages and crews ----------------------------------------------------------------------------
-
-
-def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
-    """``open_(run, outs) -> (emit, finish)`` for a head written by hand: a stage or a crew.
-
-    ``emit(x)`` is true once nothing more is wanted; ``finish()`` gives the sink's result.  Both are
-    coroutine functions if `emit_waits`, else plain ones.
-    """
-    steps = after_head(seg)
-    waits = emit_waits(seg, gates)
-    outs = [gates[i] for i in seg.outs]
-    e = Emitter(options, awaits=waits)
-    e.tail = lambda x: put(e, seg, outs, x)
-    e.depth = 3
-    e.loops.append(Loop("return False", "return over()"))
-    if options.events:
-        e.line("i, x = x")
-    flow(e, steps, 0, "x")
-    for flag in e.loops[0].stops:
-        e.line(f"if {flag}: return over()")
-    e.loops.clear()
-    taken, e.lines = e.lines, []
-    origins, e.origins = e.origins, []
-    completion(e, steps)
-    given = result_of(e, steps)
-    parts: list[tuple[str, list[str], list[str], list[int], str]] = [
-        ("emit(x)", ["if ended: return True"], taken, origins, "return False"),
-        ("finish()", [], e.lines, e.origins, f"return {given}")]
-    e.lines, e.origins, e.depth = [], [], 2
-    for header, first, lines, owners, foot in parts:
-        e.indent(f"{'async ' if waits else ''}def {header}:")
-        e.line(f"nonlocal {', '.join(['ended', *e.states])}")
-        for text in first:
-            e.line(text)
-        e.lines += lines
-        e.origins += owners
-        e.line(foot)
-        e.dedent()
-    e.indent("def over():")
-    e.line("nonlocal ended")
-    e.line("ended = True")
-    e.line("return True")
-    e.dedent()
-    return link(e, steps, "run, outs", extra=("ended = False",), foot=("return emit, finish",))
-
-
-def after_head(seg: Segment) -> Steps:
-    """The steps that `emitting` writes: all of a stage's, and those after the pool of a crew."""
-    steps = seg.runs[-1]
-    at = next((i for i, s in enumerate(steps) if is_pool(s)), -1)
-    return steps[at + 1:]
-
-
-def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
-    """True if sending an item on may have to wait: for room below, or for an async step."""
-    fan = seg.fan is not None and any(is_async(fn) for fn in seg.fan.node.functions)
-    return fan or any(gates[i].overflow == "block" for i in seg.outs) or any(parks(s) for s in after_head(seg))

@@ -71,7 +71,7 @@ def number_in_hand(error: BaseException, file: str) -> int | None:
     """The ``number`` of the item that the failing function of ``file`` had taken: a local of its frame."""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file and "number" in trace.tb_frame.f_locals:
+        if trace.tb_frame.f_code.co_filename.startswith((file, "<kayrx ")) and "number" in trace.tb_frame.f_locals:
             return int(trace.tb_frame.f_locals["number"])
         trace = trace.tb_next
     return None

@@ -8,7 +8,6 @@ step to its last in one task.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import anyio
@@ -18,20 +17,22 @@ from kayrx.plan.plan import Segment, Step
 from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.blame import number_in_hand
-from kayrx.runtime.context import LOOK, Context
+from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
 
 Emit = Callable[[Any], Any]
+Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[bool]]
 
 
 class Crew:
     """The workers of one segment: ``most`` calls under way, from their start until their result has left."""
 
-    def __init__(self, run: Context, segment: Segment, step: Step, source: Iterator[Any] | None,
-                 lane: Gate | None, emit: Emit, fail: Callable[..., None], *, waits: bool) -> None:
+    def __init__(self, run: Context, segment: Segment, step: Step, source: Iterator[Any] | None, lane: Gate | None,
+                 emit: Emit, slices: Slices | None, fail: Callable[..., None], *, waits: bool) -> None:
         self.run, self.segment, self.step = run, segment, step
         self.fail, self.failed = fail, False
+        self.slices = slices
         self.source, self.lane, self.emit, self.waits = source, lane, emit, waits
         self.started = 0   # items taken
         self.turn = 0      # the number of the item that may leave next
@@ -184,7 +185,7 @@ class Crew:
 
     async def in_order(self) -> None:
         """Results leave in the order of their items; a finished one that waits keeps its place."""
-        run, fn, emit, done, quick = self.run, self.fn, self.emit, self.done, not self.waits
+        run, fn = self.run, self.fn
         first = True
         while (item := await self.next()) is not END:
             number = self.started
@@ -193,28 +194,12 @@ class Crew:
                 first = False
                 self.hire()
             await self.leave(number, await fn(item))
-            if self.source is None:
-                if run.due():
-                    await run.rest()
-                continue
-            while not self.halted:  # the way without a wait: nothing but the call and the hand-over
-                item = END
-                for item in islice(self.source, LOOK):
-                    number = self.started
-                    self.started = number + 1
-                    value = await fn(item)
-                    if quick and number == self.turn and not done:
-                        self.turn = number + 1
-                        if value is not DROPPED and emit(value):
-                            return self.finish_early()
-                    else:
-                        await self.leave(number, value)
-                    if self.halted:
-                        break
-                if item is END:
-                    return None
-                if run.due():
-                    await run.rest()
+            if run.due():
+                await run.rest()
+            # The way without a wait: nothing but the call and the hand-over.
+            if self.source is not None and self.slices is not None \
+                    and await self.slices(self, self.source, fn, self.done):
+                return
 
     async def leave(self, number: int, value: Any) -> None:
         """Send a result when its turn has come, and those that waited behind it."""

@@ -17,8 +17,8 @@ from typing import Any
 import anyio
 
 from kayrx.plan.cut import takes_nothing
+from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
-from kayrx.plan.segments import emit_waits
 from kayrx.plan.traits import is_pool
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
@@ -139,7 +139,7 @@ class Network:
         """A segment with a hand-written head: a stage over its lanes, or a crew over its source."""
         run, codes = self.run, self.program.mains[segment.index]
         waits = emit_waits(segment, self.plan.gates)
-        emit, finish = codes[-1].function(run, self.fans[segment.index])
+        emit, finish, slices = codes[-1].function(run, self.fans[segment.index])
         lanes = [run.gates[i] for i in segment.lanes]
         if segment.fed == "stage":
             assert segment.head is not None
@@ -149,7 +149,8 @@ class Network:
             source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)
             if len(codes) > 1:
                 source = codes[0].function(source, run)
-            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, self.failed, waits=waits)
+            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, slices,
+                        self.failed, waits=waits)
             if source is not None:  # what is in a gate is under way, and goes on while the run pauses or stops
                 run.controls.append(crew.control)
             try:

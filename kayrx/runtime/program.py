@@ -12,7 +12,7 @@ from typing import Any
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node, Resource
-from kayrx.plan import segments, shapes
+from kayrx.plan import emitting, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.plan import Options, Plan, Step
 from kayrx.plan.shapes import Code
@@ -87,7 +87,7 @@ class Program:
         pool = next((i for i, s in enumerate(seg.steps) if is_pool(s)), None)
         if pool is None and seg.fed != "stage":
             return (segments.segment(seg, self.plan.gates, self.options),)
-        emit = segments.emitting(seg, self.plan.gates, self.options)
+        emit = emitting.emitting(seg, self.plan.gates, self.options)
         if pool:
             return (shapes.pump(seg.steps[:pool], self.options, yields=True), emit)
         return (emit,)

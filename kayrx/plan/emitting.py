@@ -1,0 +1,119 @@
+"""Behind a head written by hand: the steps after a stage or a crew, as functions that it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kayrx.nodes.values import is_async
+from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.plan import Gate, Options, Segment
+from kayrx.plan.segments import batch, put
+from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
+from kayrx.plan.traits import is_pool, parks
+
+
+def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
+    """``open_(run, outs) -> (emit, finish, slices)`` for a head written by hand: a stage or a crew.
+
+    ``emit(x)`` is true once nothing more is wanted; ``finish()`` gives the sink's result.  Both are
+    coroutine functions if `emit_waits`, else plain ones.  ``slices`` is what an ordered crew runs while
+    nothing waits, or None (see `sliced`).
+    """
+    steps = after_head(seg)
+    waits = emit_waits(seg, gates)
+    ordered = not waits and any(is_pool(s) and getattr(s.node, "ordered", False) for s in seg.steps)
+    outs = [gates[i] for i in seg.outs]
+    e = Emitter(options, awaits=waits)
+    e.tail = lambda x: put(e, seg, outs, x)
+    e.depth = 3
+    e.loops.append(Loop("return False", "return over()"))
+    if options.events:
+        e.line("i, x = x")
+    flow(e, steps, 0, "x")
+    for flag in e.loops[0].stops:
+        e.line(f"if {flag}: return over()")
+    e.loops.clear()
+    taken, e.lines = e.lines, []
+    origins, e.origins = e.origins, []
+    completion(e, steps)
+    given = result_of(e, steps)
+    parts: list[tuple[str, list[str], list[str], list[int], str]] = [
+        ("emit(x)", ["if ended: return True"], taken, origins, "return False"),
+        ("finish()", [], e.lines, e.origins, f"return {given}")]
+    e.lines, e.origins, e.depth = [], [], 2
+    for header, first, lines, owners, foot in parts:
+        e.indent(f"{'async ' if waits else ''}def {header}:")
+        e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+        for text in first:
+            e.line(text)
+        e.lines += lines
+        e.origins += owners
+        e.line(foot)
+        e.dedent()
+    if ordered:
+        sliced(e, steps)
+    e.indent("def over():")
+    e.line("nonlocal ended")
+    e.line("ended = True")
+    e.line("return True")
+    e.dedent()
+    foot = f"return emit, finish, {'slices' if ordered else 'None'}"
+    return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
+
+
+def sliced(e: Emitter, steps: Steps) -> None:
+    """``slices(crew, source, fn, done)``: take, call, and hand over in one loop; true at the source's end.
+
+    The way of an item is written into the loop, so a result whose turn has come costs no further call.
+    A result out of turn goes to ``crew.leave``.
+    """
+    e.at(-1, None)
+    e.indent("async def slices(crew, source, fn, done):")
+    e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+    e.indent("while not crew.halted:")
+    e.line("item = END")
+    e.open_loop(f"for item in islice(source, {batch(e.options)}):")
+    e.loops[-1].stops.append("crew.halted")
+    e.line("number = crew.started")
+    e.line("crew.started = number + 1")
+    e.line("x = await fn(item)")
+    e.indent("if number != crew.turn or done:")
+    e.line("await crew.leave(number, x)")
+    e.line("if crew.halted: break")
+    e.line("continue")
+    e.dedent()
+    e.line("crew.turn = number + 1")
+    e.indent("if x is DROPPED:")
+    e.line("if crew.halted: break")
+    e.line("continue")
+    e.dedent()
+    if e.options.events:
+        e.ident = "i"
+        e.line("i, x = x")
+    flow(e, steps, 0, "x")
+    e.at(-1, None)
+    e.close_loop()
+    if e.flags:
+        e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
+        e.line("over()")
+        e.line("crew.finish_early()")
+        e.line("return True")
+        e.dedent()
+    e.line("if item is END: return True")
+    e.line("if run.due(): await run.rest()")
+    e.dedent()
+    e.line("return False")
+    e.dedent()
+
+
+def after_head(seg: Segment) -> Steps:
+    """The steps that `emitting` writes: all of a stage's, and those after the pool of a crew."""
+    steps = seg.runs[-1]
+    at = next((i for i, s in enumerate(steps) if is_pool(s)), -1)
+    return steps[at + 1:]
+
+
+def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
+    """True if sending an item on may have to wait: for room below, or for an async step."""
+    fan = seg.fan is not None and any(is_async(fn) for fn in seg.fan.node.functions)
+    return fan or any(gates[i].overflow == "block" for i in seg.outs) or any(parks(s) for s in after_head(seg))
