@@ -69,9 +69,12 @@ def owner(error: BaseException, run: Context) -> Step | None:
 
 def number_in_hand(error: BaseException, file: str) -> int | None:
     """The ``number`` of the item that the failing function of ``file`` had taken: a local of its frame."""
-    trace = error.__traceback__
+    trace, found = error.__traceback__, None
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename.startswith((file, "<kayrx ")) and "number" in trace.tb_frame.f_locals:
-            return int(trace.tb_frame.f_locals["number"])
+        ours = trace.tb_frame.f_code.co_filename.startswith((file, "<kayrx "))
+        if ours and "number" in trace.tb_frame.f_locals:
+            found = int(trace.tb_frame.f_locals["number"])
+        elif found is not None and not ours:  # deeper down may be another run, in the user's own function
+            break
         trace = trace.tb_next
-    return None
+    return found

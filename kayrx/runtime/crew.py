@@ -211,8 +211,8 @@ class Crew:
                 await self.idle_until_woken()
             return
         self.sending = True
-        while self.turn in self.done:
-            value = self.done.pop(self.turn)
+        while (number := self.turn) in self.done:
+            value = self.done.pop(number)
             if value is not DROPPED:
                 over = await self.emit(value) if self.waits else self.emit(value)
                 if over:

@@ -219,8 +219,8 @@ class Network:
     async def while_wanted(self, segment: Segment, main: Main) -> Any:
         """``main()``, cut short in the middle of any wait once every reader below has left."""
         fan = self.fans[segment.index]
-        if self.sync or not fan.gates:
-            return await main()
+        if self.sync or not fan.gates or (segment.fed == "iter" and not segment.waits):
+            return await main()  # it waits for nothing but room below
         with anyio.CancelScope() as fan.scope:
             return await main()
 

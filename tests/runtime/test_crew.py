@@ -201,6 +201,28 @@ def test_one_bad_item_fails_the_run_and_cancels_its_siblings(before: Any, after:
     assert sorted(calls.cancelled) == [0, 1, 3] and calls.now == 0 and calls.finished == []
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("below", [False, True])
+def test_the_note_names_the_item_that_failed(concurrency: int, wait: bool, below: bool, noted: Any,
+                                             virtual: Virtual) -> None:
+    """Far into a stream, in the call itself or in a step below it, with calls that wait and calls that do not."""
+    def fail(x: int) -> int:
+        if x == 50:
+            raise ValueError
+        return x
+
+    async def call(x: int) -> int:
+        if wait:
+            await anyio.sleep(1 + x % 3)
+        return x if below else fail(x)
+
+    with pytest.raises(ValueError) as caught:
+        virtual(kx.source(range(100)) >> kx.map(call, concurrency=concurrency) >> kx.map(fail) >> kx.to_list())
+    (note,) = noted(caught.value)
+    assert note.endswith("item 50")
+
+
 def test_no_result_leaves_after_a_failure(virtual: Virtual) -> None:
     """Results that are ready at the same moment as a failure are cancelled with it."""
     log: list[Any] = []

@@ -18,7 +18,7 @@ async def second(x: Any) -> Any:
     return x
 
 
-def ticks() -> kx.Graph[Any, Any]:
+def ticks() -> Any:
     return kx.interval(1) >> kx.map(second) >> kx.to_list()
 
 
@@ -48,8 +48,7 @@ def test_leaving_normally_waits_for_the_end(virtual: Virtual) -> None:
             assert run.state == "running"
             with pytest.raises(kx.RunError, match="has not ended"):
                 run.result  # noqa: B018
-        assert run.done and run.state == "done" and run.result == [0, 1, 2]
-        assert await run.wait() == [0, 1, 2]
+        assert run.done and run.state == "done" and run.result == await run.wait() == [0, 1, 2]
 
     virtual(main)
 
@@ -116,7 +115,6 @@ def test_stop_finishes_what_is_under_way_and_flushes_buffers(virtual: Virtual) -
             await anyio.sleep(5.5)
             await run.stop()
             await run.stop()  # idempotent
-            assert run.done
         assert run.state == "done"
         return run.result
 
@@ -165,7 +163,7 @@ def test_stop_at_once_opens_no_source(virtual: Virtual, watched: Any) -> None:
 
     async def main() -> Any:
         start = anyio.current_time()
-        for graph in (kx.interval(3600), kx.source(source.source) >> kx.map(second, concurrency=4)):
+        for graph in (kx.interval(9), kx.source(source.source) >> kx.map(second, concurrency=4)):
             async with (graph >> kx.to_list()).start() as run:
                 await run.stop()
             assert run.result == [] and run.state == "done"
@@ -194,15 +192,15 @@ def test_stop_cancels_at_the_deadline(virtual: Virtual) -> None:
 
 def test_stop_goes_on_from_a_pause(virtual: Virtual) -> None:
     """A paused run that is stopped ends."""
-    async def main() -> Any:
+    async def main() -> None:
         async with ticks().start() as run:
             await anyio.sleep(3.5)
             run.pause()
             await anyio.sleep(100)
             await run.stop()
-        return run.result
+        assert run.result[:3] == [0, 1, 2]
 
-    assert virtual(main)[:3] == [0, 1, 2]
+    virtual(main)
 
 
 # -- cancel, pause, detach -----------------------------------------------------------------------

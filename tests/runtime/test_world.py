@@ -123,7 +123,8 @@ def test_a_run_on_a_loop_sleeps_by_the_injected_sleep(virtual: Virtual) -> None:
         await anyio.lowlevel.checkpoint()
 
     async def main() -> Any:
-        graph = kx.source([1]) >> kx.map(flaky) >> kx.retry(3, backoff=kx.constant(7)) >> kx.skip_errors() >> kx.to_list()
+        guards = kx.retry(3, backoff=kx.constant(7)) >> kx.skip_errors()
+        graph = kx.source([1]) >> kx.map(flaky) >> guards >> kx.to_list()
         async with graph.start(world=kx.World(sleep=sleep)) as run:
             pass
         return run.result
