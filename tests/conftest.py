@@ -10,6 +10,7 @@ Generated tests try 25 cases here and 200 where CI is set; no database, no deadl
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -60,3 +61,9 @@ class Tracked:
 @pytest.fixture
 def tracked() -> type[Tracked]:
     return Tracked
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made lives to the end: tests that collect garbage need not look at it each time."""
+    gc.collect()
+    gc.freeze()
