@@ -40,7 +40,7 @@ class QueueSubscriber:
         self.batch = batch or max(1, size // 2)
         self.takes_none = (none or getattr(publisher, "none", "reject")) == "allow"
         self.items: deque[Any] = deque()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may call in while it is held
         self.subscription: Any = None
         self.credit = 0  # how many items upstream may still send
         self.gone = 0    # how many are finished and not yet asked for again

@@ -46,7 +46,7 @@ class Link:
 
     def __init__(self, terms: Terms, subscriber: Any, inbox: QueueSubscriber | None) -> None:
         self.terms, self.subscriber, self.inbox = terms, subscriber, inbox
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may call in while it is held
         self.asked = self.given = 0  # `asked` changes under the lock, `given` only where signals are made
         self.over = False
         self.refused: BaseException | None = None  # ends the run with on_error, wherever it stands
