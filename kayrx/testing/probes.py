@@ -86,7 +86,11 @@ class Probe:
     def on_subscribe(self, subscription: Any) -> None:
         """Keep the subscription, and request ``first``."""
         self.subscription = subscription
-        self._signal("on_subscribe", lambda: self.first and self.request(self.first))
+        self._signal("on_subscribe", self._ask_first)
+
+    def _ask_first(self) -> None:
+        if self.first:
+            self.request(self.first)
 
     def on_next(self, item: Any) -> None:
         """Keep the item, call ``then``, request ``each``."""
