@@ -58,14 +58,9 @@ async def executed(made: Program, world: World) -> Any:
 def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:
     """``graph.run`` without options, made once: what an app pays per request is only the call."""
     made = program(graph)
-    segment = made.plan.segments[0]
-    node: Any = segment.head.node if segment.head else None
-    quick = made.plan.linear and made.bare and len(segment.runs) == 1 and not made.closed_from_start \
-        and segment.head is not None and not segment.head.guards \
-        and isinstance(getattr(node, "what", None), (list, tuple, range))
-    if not quick:
+    if made.plain_items is None:
         return lambda: run(graph)
-    pump, items = made.pump.function, node.what
+    pump, items = made.pump.function, made.plain_items
 
     def run_quickly() -> Any:
         source = iter(items)

@@ -27,7 +27,7 @@ from kayrx.plan.traits import is_stage, step_waits
 from kayrx.runtime.backend import SyncBackend, loop_running
 from kayrx.runtime.context import Context
 from kayrx.runtime.engine import Network, close, opened
-from kayrx.runtime.faces import must_have_output, taken_apart
+from kayrx.runtime.faces import blame, must_have_output, taken_apart
 from kayrx.runtime.hosting import spawn
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
 from kayrx.runtime.world import THE_WORLD, World
@@ -179,6 +179,17 @@ def through(upstream: Observable[Any], parts: list[Operator]) -> Observable[Any]
 
 def pulled(made: Program, world: World) -> Observable[Any]:
     """A linear plan, pulled on the scheduler of the subscription until it is disposed."""
+    segment = made.plan.segments[0]
+    what = made.plain_items
+
+    def begun() -> tuple[Context | None, Any, Any]:
+        """A run, what to close after it, and what it reads; a plain sequence needs no context until it fails."""
+        if what is not None:
+            items = iter(what)
+            return None, items, items
+        run = Context(made, world, SyncBackend(world))
+        return run, *opened(made, run)
+
     def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
         disposed = False
 
@@ -189,10 +200,9 @@ def pulled(made: Program, world: World) -> Observable[Any]:
         def action(_: abc.SchedulerBase, __: Any = None) -> None:
             if disposed:
                 return
-            run = Context(made, world, SyncBackend(world))
             items: Any = ()
             try:
-                items, given = opened(made, run)
+                run, items, given = begun()
                 out = made.gen.function(given, run)
                 while not disposed:
                     try:
@@ -201,7 +211,10 @@ def pulled(made: Program, world: World) -> Observable[Any]:
                         observer.on_completed()
                         return
                     except Exception as error:
-                        run.fail(error, made.plan.segments[0])
+                        if run is None:
+                            blame(made, error, items, len(what or ()))
+                        else:
+                            run.fail(error, segment)
                         observer.on_error(error)
                         return
                     observer.on_next(item)

@@ -71,6 +71,17 @@ class Program:
         return not self.resources and not any(s.guards or s.inner or s.node.word == "rx" for s in self.plan.steps())
 
     @cached_property
+    def plain_items(self) -> Any:
+        """The sequence that a bare linear plan of one run reads, so that a run is but one call; else None."""
+        segment = self.plan.segments[0]
+        if not (self.plan.linear and self.bare and len(segment.runs) == 1) or self.closed_from_start:
+            return None
+        if segment.head is None or segment.head.guards:
+            return None
+        what = getattr(segment.head.node, "what", None)
+        return what if isinstance(what, (list, tuple, range)) else None
+
+    @cached_property
     def resources(self) -> tuple[tuple[Node, Resource[Any]], ...]:
         """What has to be opened for a run, with the node that needs it."""
         return tuple(wanted(self.plan))
