@@ -112,7 +112,7 @@ class Graph(Generic[In, Out]):
         """Run to the end and give the sink's result; None without a sink, a tuple for several.
 
         In place where no node waits; otherwise on a private event loop, also beside a running one.
-        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events, metrics).
+        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events).
         Raises: what the user's functions raise, with a note; CompileError; RunError.
         """
         if not options:

@@ -40,7 +40,7 @@ def publisher(graph: Graph[Any, Any], *, none: Nulls = "reject", host: Any = Non
                "allow": it is signalled like any item (ruling 27)
     host       the task group or nursery for runs that wait; on asyncio the loop itself will do
     on_report  called with each exception that a subscriber raises; they are also in ``reports``
-    options    of compiling (chunk, fuse, inline, events, metrics), and ``world``
+    options    of compiling (chunk, fuse, inline, events), and ``world``
 
     Raises: GraphError for an open graph, a sink, several outputs or an unknown option; CompileError.
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import anyio
 
 from kayrx.errors import AbandonedCall, RunError
+from kayrx.plan.plan import Segment
+from kayrx.runtime.context import Context
 from kayrx.runtime.engine import Network
 from kayrx.runtime.program import Program
 from kayrx.runtime.world import World
@@ -36,6 +38,14 @@ class Metrics(NamedTuple):
     seconds: float
     segments: tuple[SegmentMetrics, ...]
     gates: tuple[GateMetrics, ...]
+
+
+def taken(run: Context, segment: Segment) -> int:
+    """How many items a segment has taken: out of its lanes, or from its source."""
+    if segment.fed in ("gate", "stage"):
+        return sum(run.gates[i].taken for i in segment.lanes)
+    position = run.positions.get(segment.index)
+    return position() + 1 if position is not None else 0
 
 
 class Run:
@@ -210,8 +220,7 @@ class Run:
         run, plan = network.run, network.plan
         end = self._over if self.done else run.backend.now()
         segments = tuple(
-            SegmentMetrics(" > ".join(s.label for s in ((seg.head,) if seg.head else ()) + seg.steps),
-                           run.positions[seg.index]() + 1 if seg.index in run.positions else 0)
+            SegmentMetrics(" > ".join(s.label for s in ((seg.head,) if seg.head else ()) + seg.steps), taken(run, seg))
             for seg in plan.segments)
         gates = tuple(GateMetrics(g.name, 0 if g.cancelled else len(g.items), g.size, g.taken, g.dropped)
                       for g, p in zip(run.gates, plan.gates, strict=True) if not p.pulled)
