@@ -23,7 +23,6 @@ async def test_a_call_that_outlives_the_deadline_is_given_up_and_reported() -> N
         release.wait(10)
         return x
 
-    before = threading.active_count()
     async with (kx.source([1, 2]) >> kx.map(blocking, on=kx.threads(1)) >> kx.to_list()).start() as run:
         await anyio.to_thread.run_sync(started.wait)
         await run.stop(deadline=0.01)
@@ -31,10 +30,8 @@ async def test_a_call_that_outlives_the_deadline_is_given_up_and_reported() -> N
     (told,) = [event for event in run.events() if event["event"] == "abandoned"]
     assert isinstance(told["error"], kx.AbandonedCall) and "1 call" in str(told["error"])
     release.set()
-    left = [t for t in threading.enumerate() if t.name.startswith("kayrx worker")]
-    for thread in left:
-        thread.join()
-    assert threading.active_count() <= before + 1  # anyio's own idle thread
+    (left,) = [t for t in threading.enumerate() if t.name.startswith("kayrx worker")]
+    left.join()  # it ends by itself once its call has returned
 
 
 async def test_without_a_deadline_the_run_waits_for_it() -> None:
