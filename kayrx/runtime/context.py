@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -109,8 +110,15 @@ class Context:
         self.parks.discard(park)
         self.backend.wake(park)
 
-    def look_for_deadlock(self) -> None:
+    def look_for_deadlock(self, passes: int = 8) -> None:
+        """Fail the run if every task is parked, and still is after some passes of the loop.
+
+        A task that has just been cancelled is parked until it runs again: only what lasts is a deadlock.
+        """
         if not self.tasks or len(self.parks) < self.tasks or self.failure is not None:
+            return
+        if passes and self.backend.name != "sync":
+            self.backend.from_thread(partial(self.look_for_deadlock, passes - 1))
             return
         full = [g for g in self.gates if g.writer is not None]
         if not full:

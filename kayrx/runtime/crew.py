@@ -135,6 +135,7 @@ class Crew:
     def finish_early(self) -> None:
         """Nothing more is wanted: calls under way are cancelled."""
         self.over = self.halted = True
+        self.wake_idle()
         self.group.cancel_scope.cancel()
 
     # -- taking items ----------------------------------------------------------------------------
