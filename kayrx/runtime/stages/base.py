@@ -1,0 +1,55 @@
+"""Stages: the heads of segments that join several lanes or keep time, written by hand.
+
+Each reads its lanes in one task, where items and deadlines arrive one after another, and calls
+``emit(x)``; that is true once nothing more is wanted below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import singledispatch
+from typing import Any
+
+import anyio
+
+from kayrx.errors import CompileError
+from kayrx.graph.node import Node
+from kayrx.plan.plan import Step
+from kayrx.runtime.context import Context
+from kayrx.runtime.gate import Gate
+
+Emit = Callable[[Any], Awaitable[bool]]
+
+
+@singledispatch
+async def stage(node: Node, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
+    """Read ``lanes`` to their end and emit what the node gives."""
+    raise CompileError(f"{node.where} has no stage: add a row to kayrx/runtime/stages")
+
+
+async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = None) -> None:
+    """Wait until one of the lanes has an item or has ended, or until ``deadline`` on the run's clock."""
+    if any(gate.items or gate.closed for gate in lanes):
+        return
+    park = run.backend.park()
+    for gate in lanes:
+        gate.reader = park
+    try:
+        if deadline is None:
+            await run.parked(park)
+        else:
+            with anyio.move_on_after(max(0.0, deadline - run.backend.now())):
+                await park
+    finally:
+        for gate in lanes:
+            if gate.reader is park:
+                gate.reader = None
+
+
+def pop(gate: Gate) -> Any:
+    """Take an item out of a lane; its slot is free from now on, for the stage holds no other of it."""
+    item = gate.items.popleft()
+    gate.taken += 1
+    if gate.writer is not None:
+        gate.release()
+    return item
