@@ -18,6 +18,7 @@ from kayrx.nodes import guards as data
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.blame import attempts
+from kayrx.runtime.deadlines import Deadlines
 from kayrx.runtime.guards_many import Open, around_all, outputs, timed
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Guarded:
 
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
+        self.deadlines = Deadlines()
 
     # -- one call, one outcome -------------------------------------------------------------------
 
