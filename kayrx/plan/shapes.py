@@ -22,6 +22,7 @@ from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.nodes.units import Unit
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.fold import folded
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Step
 from kayrx.plan.probe import Probe
@@ -122,8 +123,11 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
     return link(e, steps, "items, run")
 
 
-def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> Code:
-    """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised."""
+def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:
+    """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised.
+
+    With ``bare`` no step needs the run; else it is ``call(x, run)``.
+    """
     e = Emitter(replace(options, events=False), awaits=False)
     e.depth = 3
     straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
@@ -144,7 +148,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
     e.indent("except Exception as error:")
     e.line(f"{e.param('blame', blame)}(error)")
     e.line("raise")
-    return link(e, steps, "x, run=None", extra=("try:",))
+    return link(e, steps, "x" if bare else "x, run", extra=("try:",), flat=True)
 
 
 def unit(steps: Steps, options: Options) -> Code:
@@ -160,10 +164,14 @@ def unit(steps: Steps, options: Options) -> Code:
 
 
 def push(steps: Steps, options: Options) -> Code:
-    """``open(run, emit, complete) -> (push, finish)``; ``complete(result)`` is called once."""
+    """``open(run, emit, complete, failed=None) -> (push, finish)``; ``complete(result)`` is called once.
+
+    What a step raises goes to whoever pushes, or to ``failed(error)``: in a wrapper around ``push`` that
+    would cost half as much again as the push.
+    """
     e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"emit({x})")
-    e.depth = 3
+    e.depth = 4
     e.loops.append(Loop("return", "return finish()"))
     flow(e, steps, 0, "x")
     for flag in e.loops[0].stops:
@@ -171,6 +179,7 @@ def push(steps: Steps, options: Options) -> Code:
     e.loops.clear()
     taken, e.lines = e.lines, []
     origins, e.origins = e.origins, []
+    e.depth = 3
     completion(e, steps)
     given = result_of(e, steps)
     ended, ends = e.lines, e.origins
@@ -179,8 +188,14 @@ def push(steps: Steps, options: Options) -> Code:
     e.indent("def push(x):")
     e.line(f"nonlocal {names}")
     e.line("if ended: return")
+    e.line("try:")
     e.lines += taken
     e.origins += origins
+    e.indent("except BaseException as error:")
+    e.line("if failed is None: raise")
+    e.line("ended = True")
+    e.line("failed(error)")
+    e.dedent()
     e.dedent()
     e.indent("def finish():")
     e.line(f"nonlocal {names}")
@@ -190,19 +205,20 @@ def push(steps: Steps, options: Options) -> Code:
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete", extra=("ended = False",), foot=("return push, finish",))
+    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",))
 
 
 @dataclass(frozen=True, slots=True)
 class Pushes:
-    """The runs of a plan as one ``open(run, emit, complete) -> (push, finish)``: each pushes into the next."""
+    """The runs of a plan as one ``open(run, emit, complete, failed)``: each pushes into the next."""
 
     codes: tuple[Code, ...]
 
-    def function(self, run: Any, emit: Any, complete: Any) -> tuple[Any, Any]:
-        pushed, finish = self.codes[-1].function(run, emit, complete)
-        for code in reversed(self.codes[:-1]):
-            pushed, finish = code.function(run, pushed, lambda _, then=finish: then())
+    def function(self, run: Any, emit: Any, complete: Any, failed: Any = None) -> tuple[Any, Any]:
+        first = len(self.codes) == 1
+        pushed, finish = self.codes[-1].function(run, emit, complete, failed if first else None)
+        for number, code in reversed(list(enumerate(self.codes[:-1]))):
+            pushed, finish = code.function(run, pushed, lambda _, then=finish: then(), None if number else failed)
         return pushed, finish
 
     def raised_below(self, error: BaseException) -> bool:
@@ -232,15 +248,17 @@ GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
-         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = ()) -> Code:
-    """Compile the emitted body (cached by its text) and bind the parameters of this graph to it.
+         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = (), flat: bool = False) -> Code:
+    """Compile the emitted body (cached by its text) and bind the parameters of this graph to it, as variables of
+    the function around it or, ``flat``, of its module: a short call is faster so.
 
     ``extra`` and ``foot`` are the first and last lines of the function, ``outer`` and ``leave`` those
     of a function around it.
     """
-    head = [f"def link({', '.join(e.params)}):"]
+    head = [f"def link({', '.join(e.params)}):" if not flat else "def link(**_):"]
+    where = "global" if flat else "nonlocal"
     for name in e.probed:
-        head += [f"    def know_{name}(f):", f"        nonlocal {name}", f"        {name} = f"]
+        head += [f"    def know_{name}(f):", f"        {where} {name}", f"        {name} = f"]
     head += ["    " + line for line in outer]
     inset = "    " * (2 if outer else 1)
     head.append(f"{inset}{kind} run_({signature}):")
@@ -249,15 +267,19 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
     knows = "".join(f"know_{n}, " for n in e.probed)
     tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
     tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")
-    text = "\n".join(head + e.lines + tail) + "\n"
+    lines, origins = folded(tuple(e.lines), tuple(e.origins))
+    text = "\n".join([*head, *lines, *tail]) + "\n"
     code = called(compiled(text), f"<kayrx {next(_links)}>")
     scope: dict[str, Any] = dict(GLOBALS)
     exec(code, scope)
     probes = {name: Probe(e.params[name], step) for name, step in e.probed.items()}
-    function, knowers = scope["link"](*(probes.get(name, value) for name, value in e.params.items()))
+    params = {**e.params, **probes}
+    if flat:
+        scope.update(params)
+    function, knowers = scope["link"](**params)
     for probe, know in zip(probes.values(), knowers, strict=True):
         probe.know = know
-    owners = (-1,) * len(head) + tuple(e.origins) + (-1,) * len(tail)
+    owners = (-1,) * len(head) + origins + (-1,) * len(tail)
     return Code(function, code.co_filename, owners, tuple(steps), text)
 
 

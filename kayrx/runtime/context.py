@@ -44,6 +44,7 @@ class Context:
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
+        self.shuts: dict[Any, Callable[[], None]] = {}  # how a hot source is told to push no more
         self.holders: list[Any] = []
         self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False

@@ -107,10 +107,6 @@ class Network:
     # -- segments as tasks -----------------------------------------------------------------------
 
     def main_of(self, segment: Segment) -> Main:
-        if segment.fed == "push" and not (segment.lanes or segment.outs):
-            from kayrx.runtime.pushing import pushed_along  # late: it loads reactivex
-
-            return partial(pushed_along, self.program, self.run)
         step = next((s for s in segment.steps if is_pool(s)), None)
         if step is not None or segment.fed == "stage":
             return partial(self.headed, segment)
@@ -179,7 +175,7 @@ class Network:
             items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
         else:
             items = aiterate(head.node, run)
-        stoppable = Stoppable(items, run.backend)
+        stoppable = Stoppable(items, run, head.node)
         run.stoppables.append(stoppable)
         run.positions[segment.index] = lambda: stoppable.given
         return stoppable, stoppable
