@@ -176,6 +176,15 @@ def without_a_loop(graph: Graph[Any, Any], items: Sequence[Any]) -> Iterator[tup
         yield f"operator({told(options)})", operated
 
 
+def on_a_private_loop(graph: Graph[Any, Any], items: Sequence[Any],
+                      backend: str) -> Iterator[tuple[str, Callable[[], Answer]]]:
+    """``run`` on a loop that it makes for itself, whose time is real."""
+    full: Graph[Any, Any] = source(items) >> graph
+    for options in FEW:
+        yield f"collect({told(options | {'backend': backend})})", partial(
+            caught, partial(full.collect, backend=backend, **options))
+
+
 def on_a_loop(graph: Graph[Any, Any],
               items: Sequence[Any]) -> Iterator[tuple[str, Callable[[], Awaitable[Answer | None]]]]:
     """Each way to run a graph on the running loop; None where a graph cannot go that way, and says so."""
@@ -231,4 +240,4 @@ def told(options: Options) -> str:
     return ", ".join(f"{name}={value}" for name, value in options.items())
 
 
-__all__ = ["ALL", "FEW", "Answer", "Feed", "Observed", "on_a_loop", "without_a_loop"]
+__all__ = ["ALL", "FEW", "Answer", "Feed", "Observed", "on_a_loop", "on_a_private_loop", "without_a_loop"]
