@@ -148,8 +148,15 @@ async def caught_later(give: Callable[[], Awaitable[list[Any]]]) -> Answer:
         return Answer(error=error)
 
 
-def without_a_loop(graph: Graph[Any, Any], items: Sequence[Any]) -> Iterator[tuple[str, Callable[[], Answer]]]:
-    """Each way to run a graph that never waits, with what it answers."""
+def unless_refused(answer: Answer) -> Answer | None:
+    """None for a graph that begins with a gate that blocks, if who pushes cannot be made to wait (ruling 19)."""
+    refused = isinstance(answer.error, CompileError) and "cannot be made to wait" in str(answer.error)
+    return None if refused else answer
+
+
+def without_a_loop(graph: Graph[Any, Any],
+                   items: Sequence[Any]) -> Iterator[tuple[str, Callable[[], Answer | None]]]:
+    """Each way to run a graph that never waits; None where a graph cannot go that way, and says so."""
     full: Graph[Any, Any] = source(items) >> graph
     for options in ALL:
         yield f"collect({told(options)})", partial(caught, partial(full.collect, world=virtual_world(), **options))
@@ -162,8 +169,8 @@ def without_a_loop(graph: Graph[Any, Any], items: Sequence[Any]) -> Iterator[tup
     yield "run() of a generator", lambda: caught(
         lambda: (source(Feed(items).now) >> graph).collect(world=virtual_world()))
     yield "run() into a function", lambda: caught(to_sink)
-    yield "observable >> graph", lambda: caught(
-        lambda: (source(reactivex.from_iterable(items)) >> graph).collect(world=virtual_world()))
+    yield "observable >> graph", lambda: unless_refused(caught(
+        lambda: (source(reactivex.from_iterable(items)) >> graph).collect(world=virtual_world())))
     for options in FEW:
         def observed(options: Options = options) -> Answer:
             return Observed().of(full.to_observable(world=virtual_world(), **options))
@@ -211,11 +218,9 @@ def on_a_loop(graph: Graph[Any, Any],
         if len(items) > MOST_PUSHED:
             return None
         try:
-            return await Observed().later_of(make())
-        except CompileError as error:  # it begins with a gate that blocks, and who pushes cannot wait (ruling 19)
-            if "cannot be made to wait" in str(error):
-                return None
-            raise
+            return unless_refused(await Observed().later_of(make()))
+        except CompileError as error:
+            return unless_refused(Answer(error=error))
 
     yield "await", lambda: caught_later(lambda: awaited(listed))
     yield "await of an async source", lambda: caught_later(

@@ -104,8 +104,7 @@ def check(graph: Graph[Any, Any] | Callable[[Any], Any], items: Sequence[Any], *
         async def main(backend: str = backend, wanted: Answer | None = wanted) -> tuple[Answer | None, float]:
             for setting, way in on_a_loop(graph, case.items):
                 answer = await finished(case, f"{backend}, {setting}", way)
-                if answer is not None:
-                    wanted = compared(case, wanted, f"{backend}, {setting}", answer)
+                wanted = compared(case, wanted, f"{backend}, {setting}", answer)
             took = anyio.current_time()
             for setting, end in ends_of(graph, case.items, errors=errors):
                 fault = await finished(case, f"{backend}, {setting}", end)
@@ -138,7 +137,9 @@ def expected(expect: Any) -> Answer:
     return Answer([*expect])
 
 
-def compared(case: Case, wanted: Answer | None, setting: str, answer: Answer) -> Answer:
+def compared(case: Case, wanted: Answer | None, setting: str, answer: Answer | None) -> Answer | None:
+    if answer is None:
+        return wanted
     if answer.wrong:
         raise case.broken(setting, "the grammar of Rx", "items, then one end", ", ".join(answer.wrong))
     if wanted is not None and not case.same(wanted, answer):
