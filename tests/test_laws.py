@@ -1,25 +1,23 @@
-"""Law 5: the answer does not depend on face, backend, chunk size, fusion or inlining.
+"""The laws: every node, beside its oracle over plain lists, is held to all of `kayrx.testing.laws`.
 
-Every graph here stands beside its oracle, a function over plain lists.  `answers` runs a graph on all
-its faces and gives what each says; a test asks that all say what the oracle says.
+A new node gets a row in one of the two tables.  Random graphs of many nodes are in test_random.py.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from functools import partial, reduce
+from functools import reduce
 from itertools import accumulate, chain, groupby, pairwise, takewhile
 from typing import Any
 
 import anyio
 import pytest
-import reactivex
-from hypothesis import given, strategies as st
 from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
+from kayrx.testing import laws
 
 Oracle = Callable[[list[int]], list[int]]
 
@@ -118,89 +116,29 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
-OPTIONS: list[dict[str, Any]] = [{}, {"chunk": 1}, {"chunk": 7}, {"fuse": False}, {"inline": True},
-                                 {"chunk": 1, "fuse": False, "inline": True}]
-
-
-def sync_answers(graph: Graph[Any, Any], items: list[int]) -> dict[str, list[int]]:
-    """What the faces without a loop say."""
-    out: dict[str, list[int]] = {}
-    full = kx.source(items) >> graph
-    for options in OPTIONS:
-        out[f"collect {options}"] = full.collect(**options)
-        seen = out[f"to_observable {options}"] = []
-        full.to_observable(**options).subscribe(seen.append)
-        seen = out[f"operator {options}"] = []
-        reactivex.from_iterable(items).pipe(graph.operator(**options)).subscribe(seen.append)
-    out["observable >> graph"] = (reactivex.from_iterable(items) >> graph).collect()
-    out["generator"] = kx.source(lambda: (x for x in items)).__rshift__(graph).collect()
-    held = out["each"] = []
-    (full >> kx.each(held.append)).run()
-    return out
-
-
-async def async_answers(graph: Graph[Any, Any], items: list[int]) -> dict[str, list[int]]:
-    """What the faces on the running loop say."""
-    out: dict[str, list[int]] = {}
-    full = kx.source(items) >> graph
-
-    async def ended(observable: reactivex.Observable[int]) -> list[int]:
-        seen: list[int] = []
-        failed: list[Exception] = []
-        over = anyio.Event()
-        observable.subscribe(seen.append, lambda error: (failed.append(error), over.set()), over.set)
-        await over.wait()
-        if failed:
-            raise failed[0]
-        return seen
-
-    out["await"] = await (full >> kx.to_list())
-    out["await async source"] = await (kx.source(partial(streamed, items)) >> graph >> kx.to_list())
-    for options in OPTIONS:
-        async with full.stream(**options) as given:
-            out[f"stream {options}"] = [x async for x in given]
-        async with (full >> kx.to_list()).start(**options) as run:
-            out[f"start {options}"] = await run.wait()
-    try:
-        out["async for"] = [x async for x in full]
-    except kx.RunError as error:
-        assert "graph.stream()" in str(error)
-    out["to_observable"] = await ended(full.to_observable())
-    try:
-        out["operator"] = await ended(reactivex.from_iterable(items).pipe(graph.operator()))
-    except kx.CompileError as error:  # a plan that waits, and begins with a gate that blocks (ruling 19)
-        assert "cannot be made to wait" in str(error)
-    return out
-
-
-async def streamed(items: list[int]) -> Any:
-    for item in items:
-        yield item
-
-
-def check(graph: Graph[Any, Any], items: list[int], expected: list[int], *, waits: bool) -> None:
-    answers = {} if waits else sync_answers(graph, items)
-    for backend in ("asyncio", "trio"):
-        async def main() -> dict[str, list[int]]:
-            with anyio.fail_after(20):
-                return await async_answers(graph, items)
-
-        answers |= {f"{backend}: {face}": answer for face, answer in anyio.run(main, backend=backend).items()}
-        for options in OPTIONS:
-            answers[f"{backend}: run {options}"] = (kx.source(items) >> graph).collect(backend=backend, **options)
-    assert {face: answer for face, answer in answers.items() if answer != expected} == {}, f"expected {expected}"
-
-
 ITEMS = [[], [7], [1, 2, 2, 3, 0, 9, 10, 11, 11, 30, 4], [*range(-20, 40)]]
 
 
 @pytest.mark.parametrize("items", ITEMS, ids=["none", "one", "some", "many"])
 @pytest.mark.parametrize("name", [*SYNC, *ASYNC])
-def test_one_node_says_the_same_on_every_face(name: str, items: list[int]) -> None:
-    """Every node: the oracle's answer on all faces, backends, chunks, fused and not, inlined and not."""
+def test_a_node_keeps_the_laws(name: str, items: list[int]) -> None:
+    """The oracle's answer on all faces, backends, chunks, fused and not, inlined and not, with events and
+    without; errors forwarded; nothing left in whatever way the run ends; one fate for every item."""
     graph, oracle = (SYNC | ASYNC)[name]
 
-    check(graph, items, oracle(items), waits=name in ASYNC)
+    laws.check(graph, items, expect=oracle(items))
+
+
+@pytest.mark.parametrize("name", SYNC)
+def test_a_node_that_need_not_wait_needs_no_loop(name: str) -> None:
+    """What stands in the first table runs in place, the second waits."""
+    assert not (kx.source([1]) >> SYNC[name][0]).compile().loop
+
+
+@pytest.mark.parametrize("name", ASYNC)
+def test_a_node_that_waits_asks_for_a_loop(name: str) -> None:
+    """So its laws are looked at on both backends."""
+    assert (kx.source([1]) >> ASYNC[name][0]).compile().loop
 
 
 @pytest.mark.parametrize("name", [n for n in SYNC if "rx" not in n])
@@ -209,35 +147,3 @@ def test_a_call_is_a_run_over_one_item(name: str) -> None:
     graph, oracle = SYNC[name]
 
     assert [graph(x) for x in (3, 3, -1)] == [oracle([x]) for x in (3, 3, -1)]
-
-
-def joined(names: list[str]) -> tuple[Graph[Any, Any], Oracle]:
-    graphs, oracles = zip(*((SYNC | ASYNC)[name] for name in names), strict=True)
-    return reduce(operator.rshift, graphs), lambda xs: reduce(lambda held, oracle: oracle(held), oracles, xs)
-
-
-LONG = st.lists(st.sampled_from(list(SYNC)), min_size=10, max_size=14)
-
-
-@given(LONG, st.lists(st.integers(-20, 60), max_size=30))
-def test_random_graphs_say_what_plain_python_says(names: list[str], items: list[int]) -> None:
-    """Ten and more nodes in any order: the oracle's answer, in place, unfused and on both backends."""
-    graph, oracle = joined(names)
-    full, expected = kx.source(items) >> graph, oracle(items)
-
-    assert full.collect() == expected
-    assert full.collect(fuse=False) == full.collect(inline=True, chunk=1) == expected
-    assert full.collect(backend="asyncio", chunk=7) == full.collect(backend="trio", fuse=False) == expected
-    seen: list[int] = []
-    reactivex.from_iterable(items).pipe(graph.operator()).subscribe(seen.append)
-    assert seen == expected
-    assert not items or graph(items[0]) == oracle(items[:1])
-
-
-@given(st.lists(st.sampled_from([*SYNC, *ASYNC]), min_size=6, max_size=10),
-       st.lists(st.integers(-20, 60), max_size=25))
-def test_random_graphs_that_wait_say_what_plain_python_says(names: list[str], items: list[int]) -> None:
-    """Nodes that wait among nodes that do not: the oracle's answer on every face."""
-    graph, oracle = joined([*names, "map async"])
-
-    check(graph, items, oracle(items), waits=True)

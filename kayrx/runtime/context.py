@@ -92,6 +92,9 @@ class Context:
 
     async def closed(self, items: Any) -> None:
         """Close an async iterator that its reader leaves; a cancellation has to wait for it."""
+        if self.backend.name == "sync":  # no loop runs, and nobody can cancel
+            await items.aclose()
+            return
         with anyio.CancelScope(shield=True):
             await items.aclose()
 
