@@ -61,8 +61,18 @@ if TYPE_CHECKING:
         timeout,
     )
     from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
-    from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.select import (
+        distinct,
+        distinct_until_changed,
+        filter,
+        ignore_elements,
+        skip,
+        skip_while,
+        take,
+        take_while,
+    )
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
@@ -83,8 +93,9 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
-    "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
@@ -99,13 +110,14 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run",
-    "RunError", "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
-    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it",
-    "lines", "map", "merge", "pairwise", "partition", "queue_source", "reduce", "resource", "retry", "rx",
-    "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
+    "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat",
+    "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay",
+    "distinct", "distinct_until_changed", "each", "element_at", "exponential", "fallback", "filter", "first",
+    "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "merge", "pairwise", "partition",
+    "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
+    "skip_while", "sliding", "source", "sum", "take", "take_last", "take_while", "tap", "threads", "throttle_first",
+    "timeout", "timer", "to_list", "unit", "zip",
 ]
 
 

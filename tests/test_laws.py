@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from functools import partial, reduce
-from itertools import accumulate, chain, groupby, pairwise, takewhile
+from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
 from typing import Any
 
 import anyio
@@ -65,6 +65,16 @@ def windows(xs: list[int], n: int, step: int) -> Iterator[list[int]]:
         yield xs[at:]
 
 
+def forgetful(xs: list[int], most: int) -> list[int]:
+    """What `distinct` passes by ``x // 3`` if it remembers so many keys."""
+    out, keys = [], []
+    for x in xs:
+        if x // 3 not in keys:
+            keys = [*keys, x // 3][-most:]
+            out.append(x)
+    return out
+
+
 SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map it": (kx.map(kx.it + 1), lambda xs: [x + 1 for x in xs]),
     "map lambda": (kx.map(lambda x: x * 2), lambda xs: [x * 2 for x in xs]),
@@ -79,6 +89,18 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "distinct": (kx.distinct_until_changed(), lambda xs: [x for x, _ in groupby(xs)]),
     "distinct key": (kx.distinct_until_changed(kx.it // 2), lambda xs: [next(g) for _, g in groupby(
         xs, lambda x: x // 2)]),
+    "skip_while": (kx.skip_while(kx.it < 9), lambda xs: list(dropwhile(lambda x: x < 9, xs))),
+    "distinct all": (kx.distinct(), lambda xs: list(dict.fromkeys(xs))),
+    "distinct by": (kx.distinct(lambda x: x // 3, max_keys=2), lambda xs: forgetful(xs, 2)),
+    "ignore_elements": (kx.ignore_elements(), lambda xs: []),
+    "take_last": (kx.take_last(3), lambda xs: xs[-3:]), "take_last 0": (kx.take_last(0), lambda xs: []),
+    "first": (kx.first(default=7), lambda xs: [*xs, 7][:1]),
+    "first of": (kx.first(lambda x: x > 9, None) >> kx.map(kx.it == 0),
+                 lambda xs: [x == 0 for x in [*filter(lambda x: x > 9, xs), None][:1]]),
+    "last": (kx.last(default=7), lambda xs: [7, *xs][-1:]),
+    "last of": (kx.last(kx.it > 9, 7), lambda xs: [7, *filter(lambda x: x > 9, xs)][-1:]),
+    "element_at": (kx.element_at(2, 7), lambda xs: [*xs[2:], 7][:1]),
+    "default_if_empty": (kx.default_if_empty(7), lambda xs: xs or [7]),
     "scan": (kx.scan(operator.add, 5), lambda xs: list(accumulate(xs, initial=5))[1:]),
     "scan seedless": (kx.scan(max), lambda xs: list(accumulate(xs, max))),
     "scan lambda": (kx.scan(lambda s, x: s * 2 + x & 255, 0), lambda xs: list(accumulate(
@@ -115,6 +137,8 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
+    "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }

@@ -68,7 +68,7 @@ def check_guards(step: Step) -> None:
         if isinstance(inner.node, transform.Scan):  # a unit is called anew for each item and attempt
             raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, where its "
                                "state would not outlive an item; write the guard directly after the scan")
-    if sum(isinstance(s.node, (transform.FlatMap, units.Unit)) for s in step.inner) > NESTING:
+    if sum(s.node.expands for s in step.inner) > NESTING:
         raise CompileError(f"{first.where} cannot guard {step.where}: a unit holds at most {NESTING} nested "
                            "expansions (flat_map); make it several units")
     timed = next((g for g in step.guards if isinstance(g, Timeout)), None)

@@ -103,6 +103,12 @@ assert_type(texts >> kx.reduce(total, 0.0), Graph[Never, float])
 assert_type((texts >> kx.reduce(longest)).collect(), list[str])
 
 # -- select, windows, flow, time, guards: the type goes through
+assert_type(texts >> kx.skip_while(str.isdigit) >> kx.distinct() >> kx.distinct(len, max_keys=9), Graph[Never, str])
+assert_type(texts >> kx.take_last(2) >> kx.first() >> kx.last() >> kx.element_at(0), Graph[Never, str])
+assert_type(texts >> kx.first(str.isdigit) >> kx.last(str.isdigit), Graph[Never, str])
+assert_type(texts >> kx.default_if_empty("") >> kx.first(default=""), Graph[Never, str])
+assert_type(texts >> kx.last(str.isdigit, None), Graph[Never, str | None])
+assert_type(texts >> kx.ignore_elements(), Graph[Never, Never])
 assert_type(texts >> kx.filter(bool) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(count=2) >> kx.map(sum), Graph[Never, int])
 assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
