@@ -39,6 +39,10 @@ async def both(x: int) -> Any:
     yield -x
 
 
+async def counted(n: int, x: int) -> tuple[int, int]:
+    return n + 1, x + n
+
+
 async def add(total: int, x: int) -> int:
     return total + x
 
@@ -63,6 +67,14 @@ def windows(xs: list[int], n: int, step: int) -> Iterator[list[int]]:
         at, seen = at + step, at + n
     if seen < len(xs) and xs[at:]:
         yield xs[at:]
+
+
+def halved(x: int) -> Iterator[int]:
+    """An item and what `expand` gets of it by halving what is over 3."""
+    yield x
+    while x > 3:
+        x //= 2
+        yield x
 
 
 def forgetful(xs: list[int], most: int) -> list[int]:
@@ -111,6 +123,22 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map": (kx.concat_map(lambda x: iter((x, -x))), lambda xs: [y for x in xs for y in (x, -x)]),
     "tap": (kx.tap(lambda x: None), lambda xs: xs),
     "pairwise": (kx.pairwise() >> kx.map(sum), lambda xs: [a + b for a, b in pairwise(xs)]),
+    "with_index": (kx.with_index(3) >> kx.map(sum), lambda xs: [3 + i + x for i, x in enumerate(xs)]),
+    "timestamp": (kx.timestamp() >> kx.map(kx.it.value), lambda xs: xs),
+    "materialize": (kx.materialize() >> kx.dematerialize(), lambda xs: xs),
+    "told": (kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+             lambda xs: [*takewhile(lambda x: x % 3, xs), -7]),
+    "expand": (kx.expand(lambda x: [x // 2] if x > 3 else ()), lambda xs: [y for x in xs for y in halved(x)]),
+    "expand deep": (kx.expand(lambda x: [-x], max_depth=1), lambda xs: [y for x in xs for y in (x, -x)]),
+    "stateful_map": (kx.stateful_map(lambda n, x: (n + 1, x + n), kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "stateful_map one": (kx.stateful_map(lambda last, x: (x, last), seed=5), lambda xs: [5, *xs][:len(xs)]),
+    "guarded stateful_map": (kx.stateful_map(lambda n, x: (n + 1, picky(x) * 0 + n), seed=0) >> kx.skip_errors(),
+                             lambda xs: list(range(sum(x % 3 != 0 for x in xs)))),
+    "chunk bytes": (kx.map(lambda x: bytes([x & 255])) >> kx.chunk(bytes=3) >> kx.map(sum),
+                    lambda xs: [sum(x & 255 for x in xs[i:i + 3]) for i in range(0, len(xs), 3)]),
+    "chunk text": (kx.map(str) >> kx.chunk(2, by="grapheme") >> kx.map(len),
+                   lambda xs: [len("".join(map(str, xs))[i:i + 2]) for i in range(0, len("".join(map(str, xs))), 2)]),
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
@@ -137,6 +165,11 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "stateful_map async": (kx.stateful_map(counted, kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
+    "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+                   lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
     "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
     "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),

@@ -111,6 +111,16 @@ PLACES: dict[str, Place] = {
     "reducer": lambda bad, w: read(w) >> kx.reduce(sync(bad), 0),
     "key": lambda bad, w: read(w) >> kx.distinct_until_changed(sync(bad)),
     "tap": lambda bad, w: read(w) >> kx.tap(sync(bad)),
+    "step of a state": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (s, sync(bad)(x)), seed=0),
+    "key of a state": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (s, x), key=sync(bad)),
+    "evicted": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (x, x), kx.it, 0, max_keys=1, on_evict=sync(bad)),
+    "guarded state": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (s, sync(bad)(x)), seed=0) >> kx.retry(
+        3, on=KeyError),
+    "expansion": lambda bad, w: read(w) >> kx.expand(lambda x: [x, x] if sync(bad)(x) is None else ()),
+    "below an expansion": lambda bad, w: read(w) >> kx.expand(lambda x: [x], max_depth=2) >> kx.map(sync(bad)),
+    "below a chunk": lambda bad, w: read(w) >> kx.map(str) >> kx.chunk(by="grapheme") >> kx.map(sync(bad)),
+    "told again": lambda bad, w: read(w) >> kx.map(sync(bad)) >> kx.materialize() >> kx.dematerialize(),
+    "below a materialize": lambda bad, w: read(w) >> kx.materialize() >> kx.map(sync(bad)),
     "skip_while": lambda bad, w: read(w) >> kx.skip_while(lambda x: sync(bad)(x) < 99).named("small"),
     "distinct": lambda bad, w: read(w) >> kx.distinct(sync(bad)),
     "first": lambda bad, w: read(w) >> kx.first(lambda x: sync(bad)(x) > 99, 0).named("large"),
@@ -139,6 +149,14 @@ WAITING: dict[str, Place] = {
     "accumulator": lambda bad, w: read(w) >> kx.scan(later(bad), 0),
     "last": lambda bad, w: read(w) >> kx.last(later(bad), 0),
     "distinct": lambda bad, w: read(w) >> kx.distinct(later(bad)),
+    "key of a state": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (s, x), key=later(bad)),
+    "guarded key of a state": lambda bad, w: read(w) >> kx.stateful_map(lambda s, x: (s, x), key=later(bad))
+    >> kx.timeout(9) >> kx.retry(3, on=KeyError),
+    "expansion": lambda bad, w: read(w) >> kx.expand(many_later(bad, w), max_depth=1),
+    "below an expansion": lambda bad, w: read(w) >> kx.expand(many_later(good(bad), w), max_depth=1)
+    >> kx.each(sync(bad)),
+    "told again": lambda bad, w: read(w) >> kx.map(later(bad)) >> kx.map(later(good(bad))) >> kx.materialize()
+    >> kx.dematerialize(),
     "sink": lambda bad, w: kx.source(w.later) >> kx.each(later(bad)),
     "body": lambda bad, w: read(w) >> kx.flat_map(many_later(bad, w), concurrency=3),
     "body in order": lambda bad, w: read(w) >> kx.concat_map(many_later(bad, w)),
@@ -151,7 +169,8 @@ WAITING: dict[str, Place] = {
     "threads": lambda bad, w: read(w) >> kx.map(sync(bad), on=kx.threads(2)),
     "source in a thread": lambda bad, w: kx.source(lambda: failing_source(bad, w), on=kx.threads(1)) >> kx.map(str),
 }
-NUMBERLESS = ("source", "source in a thread", "below a join", "below time")  # before an item, or after a stage
+NUMBERLESS = ("source", "source in a thread", "below a join", "below time",  # before an item, or after a stage
+              "below a materialize")
 
 
 def ways() -> list[Any]:
