@@ -2,24 +2,8 @@
 
 Each graph, as ``graph.operator()``, and its RxPY twin are subscribed to equal generated observables, hot
 and cold, and disposed of at a generated time.  Values, virtual times, errors, completion, and when each
-upstream was subscribed to and let go must be equal.  Deliberate differences, each with a test below or
-in tests/nodes:
-
-=====================  ==================================  ============================================
-kayrx                  RxPY                                reason
-=====================  ==================================  ============================================
-reduce, no items       SequenceContainsNoElementsError     RunError, which says "give a seed"
-sliding(n, step)       buffer_with_count(n, step)          no shrinking tails that only repeat items
-buffer(seconds=)       counts from the subscription on,    counts from the first item, so no empty list;
-  in kayrx's engine      also gives empty lists              as ``operator()`` it is RxPY's own
-debounce, sample in    at completion, with ties by the     the same moments; only ties of item and timer
-  kayrx's engine         scheduler's order                   at one instant may fall the other way
-flat_map of a str      characters                          the same, and `check` may warn
-flat_map of coroutines any number at once                  16 at once, bounded
-zip of fast and slow   holds without bound                 ``size`` items a lane, then the fast one waits
-merge of cold sources  all of the first, then the second   taking turns, in kayrx's engine
-retry, timeout ...     the whole stream                    the unit before them, item by item
-=====================  ==================================  ============================================
+upstream was subscribed to and let go must be equal.  Deliberate differences are the rows of
+`kayrx.nodes.differences`, each shown to be true by tests/nodes/test_differences.py.
 """
 
 from __future__ import annotations
