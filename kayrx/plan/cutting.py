@@ -74,7 +74,7 @@ class Text:
             at, done = end, done + 1
             if done == self.count:
                 piece, start, done = text[start:at], at, 0
-                self.left = at < len(text)
+                self.left = True  # an end is known by the character after it
                 yield piece
         self.held, self.at, self.done = text[start:], at - start, done
         self.left = bool(self.held)

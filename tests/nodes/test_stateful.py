@@ -117,6 +117,21 @@ def test_a_mutable_seed_is_copied_for_each_key_and_run() -> None:
     graph = kx.source([1, 2, 3]) >> kx.stateful_map(gather, kx.it % 2, seed)
 
     assert graph.collect() == graph.collect() == [[1], [2], [1, 3]] and seed == []
+    guarded = graph >> kx.retry(2)
+    assert guarded.collect() == guarded.collect() == [[1], [2], [1, 3]] and seed == []
+
+
+async def gather_async(held: list[Any], x: Any) -> tuple[list[Any], list[Any]]:
+    return gather(held, x)
+
+
+def test_a_mutable_seed_is_copied_for_async_functions_too(loop: str) -> None:
+    """Guarded or not."""
+    seed: list[int] = []
+    graph = kx.source([1, 2, 3]) >> kx.stateful_map(gather_async, kx.it % 2, seed)
+
+    for written in (graph, graph, graph >> kx.retry(2), graph >> kx.retry(2)):
+        assert written.collect(backend=loop) == [[1], [2], [1, 3]] and seed == []
 
 
 @pytest.mark.parametrize("fn", [lambda s, x: x, lambda s, x: (1, 2, 3), lambda s, x: nth_async(0, x)],
