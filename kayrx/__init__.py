@@ -37,6 +37,18 @@ if TYPE_CHECKING:
         RunError,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.nodes.about import (
+        Notification,
+        OnCompleted,
+        OnError,
+        OnNext,
+        Timestamp,
+        dematerialize,
+        materialize,
+        timestamp,
+        with_index,
+    )
+    from kayrx.nodes.chunks import chunk
     from kayrx.nodes.combine import (
         branch,
         broadcast,
@@ -50,6 +62,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, conflate
+    from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         Letter,
         constant,
@@ -61,8 +74,19 @@ if TYPE_CHECKING:
         timeout,
     )
     from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
-    from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.select import (
+        distinct,
+        distinct_until_changed,
+        filter,
+        ignore_elements,
+        skip,
+        skip_while,
+        take,
+        take_while,
+    )
+    from kayrx.nodes.stateful import stateful_map
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
@@ -76,15 +100,21 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
                     "MissingDependency RunError",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
+                         "with_index",
+    "kayrx.nodes.chunks": "chunk",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
+    "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
-    "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
+    "kayrx.nodes.stateful": "stateful_map",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
@@ -99,13 +129,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run",
-    "RunError", "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
-    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it",
-    "lines", "map", "merge", "pairwise", "partition", "queue_source", "reduce", "resource", "retry", "rx",
-    "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
+    "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "World",
+    "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map", "conflate",
+    "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct",
+    "distinct_until_changed", "each", "element_at", "expand", "exponential", "fallback", "filter", "first",
+    "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize", "merge", "pairwise",
+    "partition", "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip",
+    "skip_errors", "skip_while", "sliding", "source", "stateful_map", "sum", "take", "take_last", "take_while",
+    "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "with_index", "zip",
 ]
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from functools import reduce
-from itertools import accumulate, chain, groupby, pairwise, takewhile
+from functools import partial, reduce
+from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
 from typing import Any
 
 import anyio
@@ -37,6 +37,10 @@ async def both(x: int) -> Any:
     yield -x
 
 
+async def counted(n: int, x: int) -> tuple[int, int]:
+    return n + 1, x + n
+
+
 async def add(total: int, x: int) -> int:
     return total + x
 
@@ -63,6 +67,24 @@ def windows(xs: list[int], n: int, step: int) -> Iterator[list[int]]:
         yield xs[at:]
 
 
+def halved(x: int) -> Iterator[int]:
+    """An item and what `expand` gets of it by halving what is over 3."""
+    yield x
+    while x > 3:
+        x //= 2
+        yield x
+
+
+def forgetful(xs: list[int], most: int) -> list[int]:
+    """What `distinct` passes by ``x // 3`` if it remembers so many keys."""
+    out, keys = [], []
+    for x in xs:
+        if x // 3 not in keys:
+            keys = [*keys, x // 3][-most:]
+            out.append(x)
+    return out
+
+
 SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map it": (kx.map(kx.it + 1), lambda xs: [x + 1 for x in xs]),
     "map lambda": (kx.map(lambda x: x * 2), lambda xs: [x * 2 for x in xs]),
@@ -77,6 +99,18 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "distinct": (kx.distinct_until_changed(), lambda xs: [x for x, _ in groupby(xs)]),
     "distinct key": (kx.distinct_until_changed(kx.it // 2), lambda xs: [next(g) for _, g in groupby(
         xs, lambda x: x // 2)]),
+    "skip_while": (kx.skip_while(kx.it < 9), lambda xs: list(dropwhile(lambda x: x < 9, xs))),
+    "distinct all": (kx.distinct(), lambda xs: list(dict.fromkeys(xs))),
+    "distinct by": (kx.distinct(lambda x: x // 3, max_keys=2), lambda xs: forgetful(xs, 2)),
+    "ignore_elements": (kx.ignore_elements(), lambda xs: []),
+    "take_last": (kx.take_last(3), lambda xs: xs[-3:]), "take_last 0": (kx.take_last(0), lambda xs: []),
+    "first": (kx.first(default=7), lambda xs: [*xs, 7][:1]),
+    "first of": (kx.first(lambda x: x > 9, None) >> kx.map(kx.it == 0),
+                 lambda xs: [x == 0 for x in [*filter(lambda x: x > 9, xs), None][:1]]),
+    "last": (kx.last(default=7), lambda xs: [7, *xs][-1:]),
+    "last of": (kx.last(kx.it > 9, 7), lambda xs: [7, *filter(lambda x: x > 9, xs)][-1:]),
+    "element_at": (kx.element_at(2, 7), lambda xs: [*xs[2:], 7][:1]),
+    "default_if_empty": (kx.default_if_empty(7), lambda xs: xs or [7]),
     "scan": (kx.scan(operator.add, 5), lambda xs: list(accumulate(xs, initial=5))[1:]),
     "scan seedless": (kx.scan(max), lambda xs: list(accumulate(xs, max))),
     "scan lambda": (kx.scan(lambda s, x: s * 2 + x & 255, 0), lambda xs: list(accumulate(
@@ -87,6 +121,22 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map": (kx.concat_map(lambda x: iter((x, -x))), lambda xs: [y for x in xs for y in (x, -x)]),
     "tap": (kx.tap(lambda x: None), lambda xs: xs),
     "pairwise": (kx.pairwise() >> kx.map(sum), lambda xs: [a + b for a, b in pairwise(xs)]),
+    "with_index": (kx.with_index(3) >> kx.map(sum), lambda xs: [3 + i + x for i, x in enumerate(xs)]),
+    "timestamp": (kx.timestamp() >> kx.map(kx.it.value), lambda xs: xs),
+    "materialize": (kx.materialize() >> kx.dematerialize(), lambda xs: xs),
+    "told": (kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+             lambda xs: [*takewhile(lambda x: x % 3, xs), -7]),
+    "expand": (kx.expand(lambda x: [x // 2] if x > 3 else ()), lambda xs: [y for x in xs for y in halved(x)]),
+    "expand deep": (kx.expand(lambda x: [-x], max_depth=1), lambda xs: [y for x in xs for y in (x, -x)]),
+    "stateful_map": (kx.stateful_map(lambda n, x: (n + 1, x + n), kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "stateful_map one": (kx.stateful_map(lambda last, x: (x, last), seed=5), lambda xs: [5, *xs][:len(xs)]),
+    "guarded stateful_map": (kx.stateful_map(lambda n, x: (n + 1, picky(x) * 0 + n), seed=0) >> kx.skip_errors(),
+                             lambda xs: list(range(sum(x % 3 != 0 for x in xs)))),
+    "chunk bytes": (kx.map(lambda x: bytes([x & 255])) >> kx.chunk(bytes=3) >> kx.map(sum),
+                    lambda xs: [sum(x & 255 for x in xs[i:i + 3]) for i in range(0, len(xs), 3)]),
+    "chunk text": (kx.map(str) >> kx.chunk(2, by="grapheme") >> kx.map(len),
+                   lambda xs: [len("".join(map(str, xs))[i:i + 2]) for i in range(0, len("".join(map(str, xs))), 2)]),
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
@@ -113,6 +163,13 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "stateful_map async": (kx.stateful_map(counted, kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
+    "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+                   lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
+    "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
+    "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }

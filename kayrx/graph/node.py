@@ -56,10 +56,14 @@ class Node:
     ``role``   how the node joins: source, step, sink, fan_out, fan_in or guard
     ``word``   the name of the factory that makes it, as the user typed it
     ``local``  True if it holds a live object, so the graph cannot leave this process
+    ``expands``  True if one item may become many: its generated form opens a loop
+    ``asks``     True if its generated form asks the run for something
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
+    expands: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)
@@ -91,6 +95,16 @@ class Node:
     def branches(self) -> tuple[Any, ...]:
         """The graphs inside this node, in written order (fan-out, fan-in, unit)."""
         return ()
+
+    @property
+    def holds(self) -> str | None:
+        """What the node may hold at most, for `explain`: ``3 items``; None if nothing worth a line."""
+        return None
+
+    @property
+    def unbounded(self) -> str | None:
+        """What the node may hold without bound, and the remedy, for `check`; None if nothing."""
+        return None
 
     def labelled(self, name: str) -> Node:
         return replace(self, name=name)

@@ -122,6 +122,8 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: 16 items read ahead")
             case ends.ToList():
                 out.append(f"{step.label}: unbounded (all items)")
+            case node if node.holds is not None:
+                out.append(f"{step.label}: {node.holds}")
     return out
 
 
@@ -198,6 +200,8 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
+    if node.unbounded is not None:
+        yield f"{step.where} {node.unbounded}"
     for guard in step.guards:
         if isinstance(guard, guards.Retry) and node.role == "source" and not resumes(node):
             yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="

@@ -27,6 +27,8 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e = Emitter(options, awaits=True)
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
+    if outs:  # also where no item gets as far as the tail, as before a reduce
+        e.flags[len(steps)] = "outs.over"
     head = poured if pours(seg, outs, options) and not yields else {
         "iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed]
     head(e, seg, steps)

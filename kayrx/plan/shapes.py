@@ -18,8 +18,6 @@ from itertools import count, islice, repeat, starmap
 from types import CodeType
 from typing import Any
 
-from kayrx.nodes.transform import FlatMap, Rx
-from kayrx.nodes.units import Unit
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.fold import folded
@@ -81,10 +79,13 @@ def completion(e: Emitter, steps: Steps) -> None:
             e.indent(f"if not ({' or '.join(stopped)}):")
         depth = len(e.loops)
         y = at_end(step.node, e)
-        flow(e, steps, number + 1, y)
+        if y is not None:
+            flow(e, steps, number + 1, y)
         while len(e.loops) > depth:
             e.close_loop()
         if stopped:
+            if e.lines[-1].endswith(":"):
+                e.line("pass")
             e.dedent()
     e.at(-1, None)
 
@@ -130,11 +131,12 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, 
     """
     e = Emitter(replace(options, events=False), awaits=False)
     e.depth = 3
-    straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
+    straight = not any(gives_at_end(s.node) or s.node.expands for s in steps)
     if straight:
         e.tail = lambda x: e.line(f"return [{x}]")
         e.loops.append(Loop("return []", "return []"))
         flow(e, steps, 0, "x")
+        e.line("return []")  # for an item that goes nowhere
     else:
         e.tail = lambda x: e.line(f"out.append({x})")
         e.line("out = []")

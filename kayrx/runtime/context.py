@@ -49,6 +49,7 @@ class Context:
         self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False
         self.failure: BaseException | None = None
+        self.noted: list[BaseException] = []
         self.scope: anyio.CancelScope | None = None
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}

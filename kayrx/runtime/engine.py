@@ -20,6 +20,7 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
+from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
@@ -223,11 +224,7 @@ class Network:
 
     def failed(self, error: BaseException, segment: Segment, step: Step | None = None,
                item: int | None = None) -> None:
-        """A branch that was written to detach is reported; any other failure ends the run."""
-        if detaches(self.program, segment) and isinstance(error, Exception):
-            self.run.tell("detached", error=error, segment=segment.index)
-            return
-        self.run.fail(error, segment, step, item)
+        failing.failed(self.run, error, segment, step, item)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -272,22 +269,3 @@ def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, 
     async def emit_later(item: Any) -> bool:
         return emit(item)
     return emit_later
-
-
-def detaches(program: Program, segment: Segment) -> bool:
-    """True if the segment belongs to a branch of ``broadcast(on_error="detach")``."""
-    plan, index = program.plan, segment.index
-    seen: set[int] = set()
-    while index not in seen:
-        seen.add(index)
-        lanes = plan.segments[index].lanes
-        origin = plan.gates[lanes[0]].origin if len(lanes) == 1 else None
-        if origin is None:
-            return False
-        fan = plan.segments[origin].fan
-        if fan is not None:
-            return getattr(fan.node, "on_error", "fail") == "detach"
-        index = origin
-    return False
-
-
