@@ -56,10 +56,12 @@ class Node:
     ``role``   how the node joins: source, step, sink, fan_out, fan_in or guard
     ``word``   the name of the factory that makes it, as the user typed it
     ``local``  True if it holds a live object, so the graph cannot leave this process
+    ``beside`` True for a fan-in that joins its graphs to the stream before it
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
+    beside: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)
@@ -91,6 +93,9 @@ class Node:
     def branches(self) -> tuple[Any, ...]:
         """The graphs inside this node, in written order (fan-out, fan-in, unit)."""
         return ()
+
+    def check_ports(self, count: int) -> None:
+        """Raise GraphError if the node cannot join ``count`` branches; called when they are written before it."""
 
     def labelled(self, name: str) -> Node:
         return replace(self, name=name)

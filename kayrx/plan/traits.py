@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, select, time, transform, units, windows
+from kayrx.nodes import ends, feed, flow, select, time, transform, units, until, windows
 from kayrx.nodes.guards import Retry, Timeout
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
@@ -44,6 +44,11 @@ def _(node: Node) -> bool:
 @waits.register
 def _(node: windows.Buffer) -> bool:
     return node.timed
+
+
+@waits.register
+def _(node: until.BufferUntil) -> bool:
+    return node.seconds is not None
 
 
 @waits.register

@@ -152,6 +152,9 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "guarded bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.timeout(50) >> kx.retry(2),
     "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
     "join": lambda a: kx.merge(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)) >> kx.map(a.call),
+    "race": lambda a: kx.race(kx.source(a.later), kx.timer(9) >> kx.map(a.call)) >> kx.map(a.call),
+    "steered": lambda a: kx.source(a.later) >> kx.with_latest_from(kx.source(a.items)) >> kx.pause_when(
+        kx.source(a.later) >> kx.map(kx.it == 3)) >> kx.buffer(until=kx.interval(2)) >> kx.take_until(kx.timer(5.5)),
     "concat": lambda a: kx.concat(kx.source(a.items), kx.source(a.later)) >> kx.map(a.call),
     "time": lambda a: kx.source(a.later) >> kx.debounce(0.5) >> kx.delay(2) >> kx.map(a.call),
     "unit": lambda a: kx.source(a.items) >> kx.unit(kx.concat_map(a.many) >> kx.map(a.call)) >> kx.retry(2),
