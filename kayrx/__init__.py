@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.place import Placement, threads
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.switch import exhaust_map, switch_map
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
@@ -88,6 +89,7 @@ _HOMES = {
     "kayrx.nodes.place": "Placement threads",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.switch": "exhaust_map switch_map",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
@@ -106,11 +108,11 @@ __all__ = [
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
     "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat",
     "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed",
-    "each", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map", "merge",
-    "merge_prioritized", "pairwise", "partition", "pause_when", "queue_source", "race", "reduce", "resource",
-    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "sliding", "source",
-    "sum", "take", "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "to_list",
-    "unit", "with_latest_from", "zip", "zip_latest",
+    "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map",
+    "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "queue_source", "race", "reduce",
+    "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "sliding",
+    "source", "sum", "switch_map", "take", "take_until", "take_while", "tap", "threads", "throttle_first",
+    "timeout", "timer", "to_list", "unit", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -39,6 +39,15 @@ async def both(x: int) -> Any:
     yield -x
 
 
+async def at_once(x: int) -> Any:
+    yield x
+    yield -x
+
+
+async def listed(x: int) -> list[int]:
+    return [x, -x]
+
+
 async def add(total: int, x: int) -> int:
     return total + x
 
@@ -124,6 +133,10 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
+    "switch_map": (kx.switch_map(lambda x: [x, -x]), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }

@@ -237,8 +237,8 @@ async def engine(graph: Callable[..., Graph[Any, Any]], scripts: list[Script]) -
             await (graph(*[kx.source(partial(acted, script, start)) for script in scripts])
                    >> kx.each(partial(note, "N")))
             note("C")
-        except LookupError as error:
-            note("E", (LookupError, str(error)))
+        except (LookupError, ValueError) as error:
+            note("E", (type(error), str(error)))
     return out
 
 
@@ -255,6 +255,41 @@ def test_the_engine_joins_as_the_operator_does(name: str, loop: str, one: Script
     expected = told(scheduler.start(lambda: theirs(*sources), disposed=one.disposed).messages)
 
     assert run_virtual(lambda: engine(ours, [one, two]), loop) == expected
+
+
+async def acted_for(x: int) -> Any:
+    start = anyio.current_time()
+    for at in (1, 12, 37):
+        await anyio.sleep(start + at - anyio.current_time())
+        if at == 12:
+            picky(x)
+        yield x * 100 + at
+    await anyio.sleep(1)
+
+
+def played(scheduler: TestScheduler, x: int) -> Observable[Any]:
+    """The same as an Observable."""
+    if x == 5:
+        return scheduler.create_cold_observable(ReactiveTest.on_next(1, 501), ReactiveTest.on_error(12, LookupError()))
+    return scheduler.create_cold_observable(
+        *[ReactiveTest.on_next(at, x * 100 + at) for at in (1, 12, 37)], ReactiveTest.on_completed(38))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", ["switch_map", "exhaust_map"])
+@given(script=scripts())
+def test_results_supersede_each_other_as_in_rx(name: str, loop: str, script: Script) -> None:
+    """Same values and moments as ``switch_map``, and as ``map`` and ``exclusive``; also where an inner fails."""
+    script = replace(script, hot=False, items=tuple((at + 3, x) for at, x in script.items),
+                     end=script.end and (script.end[0], script.end[1] + 3))
+    scheduler = TestScheduler()
+    inner_of = partial(played, scheduler)
+    twin = ops.switch_map(inner_of) if name == "switch_map" else lambda s: s.pipe(ops.map(inner_of), ops.exclusive())
+    source = script.observable(scheduler)
+    expected = told(scheduler.start(lambda: source.pipe(twin), disposed=script.disposed).messages)
+
+    given = run_virtual(lambda: engine(lambda s: s >> getattr(kx, name)(acted_for), [script]), loop)
+    assert [m[:2] if m[1] == "E" else m for m in given] == [m[:2] if m[1] == "E" else m for m in expected]
 
 
 def test_reduce_without_items_asks_for_a_seed() -> None:

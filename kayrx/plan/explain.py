@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, time, transform, until, windows
+from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
 from kayrx.plan.traits import step_waits
@@ -108,6 +108,8 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: {counted(node.concurrency, 'call')} under way, results that wait included")
             case transform.FlatMap() as node if step_waits(step) and node.concurrency > 1:
                 out.append(f"{step.label}: {node.concurrency} open iterators")
+            case switch.Inner():
+                out.append(f"{step.label}: 1 open iterator")
             case windows.Buffer() | until.BufferUntil() as node:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:

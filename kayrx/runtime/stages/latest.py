@@ -52,7 +52,7 @@ async def _(node: latest.ZipLatest, run: Context, step: Step, lanes: Sequence[Ga
             held[i] = pop(gate)
             if not any(item is EMPTY for item in held):
                 full, held[:] = held[:], [EMPTY] * len(lanes)
-                if await emit(run.ledger.joined(full, step.label)) or over():
+                if await emit(run.ledger.joined(full, step.label)):
                     return
         if run.due():
             await run.rest()
