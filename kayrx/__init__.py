@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
+    from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.place import Placement, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
@@ -87,9 +88,11 @@ if TYPE_CHECKING:
         take_while,
     )
     from kayrx.nodes.stateful import stateful_map
+    from kayrx.nodes.switch import exhaust_map, switch_map
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
+    from kayrx.nodes.until import pause_when, skip_until, take_until
     from kayrx.nodes.windows import buffer, sliding
     from kayrx.plan.plan import Options
     from kayrx.runtime.run import Run
@@ -110,14 +113,17 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Placement threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
     "kayrx.nodes.stateful": "stateful_map",
+    "kayrx.nodes.switch": "exhaust_map switch_map",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
+    "kayrx.nodes.until": "pause_when skip_until take_until",
     "kayrx.nodes.windows": "buffer sliding",
     "kayrx.plan.plan": "Options",
     "kayrx.runtime.run": "Run",
@@ -133,11 +139,13 @@ __all__ = [
     "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "World",
     "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map", "conflate",
     "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct",
-    "distinct_until_changed", "each", "element_at", "expand", "exponential", "fallback", "filter", "first",
-    "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize", "merge", "pairwise",
-    "partition", "queue_source", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip",
-    "skip_errors", "skip_while", "sliding", "source", "stateful_map", "sum", "take", "take_last", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "with_index", "zip",
+    "distinct_until_changed", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter",
+    "first", "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize", "merge",
+    "merge_prioritized", "pairwise", "partition", "pause_when", "queue_source", "race", "reduce", "resource",
+    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
+    "source", "stateful_map", "sum", "switch_map", "take", "take_last", "take_until", "take_while", "tap",
+    "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "with_index",
+    "with_latest_from", "zip", "zip_latest",
 ]
 
 

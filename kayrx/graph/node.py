@@ -58,12 +58,14 @@ class Node:
     ``local``  True if it holds a live object, so the graph cannot leave this process
     ``expands``  True if one item may become many: its generated form opens a loop
     ``asks``     True if its generated form asks the run for something
+    ``beside`` True for a fan-in that joins its graphs to the stream before it
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
     expands: ClassVar[bool] = False
     asks: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)
@@ -105,6 +107,9 @@ class Node:
     def unbounded(self) -> str | None:
         """What the node may hold without bound, and the remedy, for `check`; None if nothing."""
         return None
+
+    def check_ports(self, count: int) -> None:
+        """Raise GraphError if the node cannot join ``count`` branches; called when they are written before it."""
 
     def labelled(self, name: str) -> Node:
         return replace(self, name=name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, time, transform, windows
+from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
 from kayrx.plan.traits import step_waits
@@ -108,7 +108,9 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: {counted(node.concurrency, 'call')} under way, results that wait included")
             case transform.FlatMap() as node if step_waits(step) and node.concurrency > 1:
                 out.append(f"{step.label}: {node.concurrency} open iterators")
-            case windows.Buffer() as node:
+            case switch.Inner():
+                out.append(f"{step.label}: 1 open iterator")
+            case windows.Buffer() | until.BufferUntil() as node:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
@@ -198,6 +200,8 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} may release any number of items at once (unbounded); say max_burst=n"
         case windows.Buffer(count=None):
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
+        case until.BufferUntil(count=None):
+            yield f"{step.where} holds as many items as come before one of until= (unbounded); add count="
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
     if node.unbounded is not None:
