@@ -18,6 +18,7 @@ install(
     engine="kayrx.runtime.faces",
     callbacks="kayrx.runtime.callbacks",
     place="kayrx.runtime.place",
+    processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         KayrxError,
         MissingDependency,
         RunError,
+        WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
     from kayrx.nodes.combine import (
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
-    from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
-                    "MissingDependency RunError",
+                    "MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
@@ -82,7 +84,7 @@ _HOMES = {
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
-    "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
@@ -98,12 +100,12 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run",
-    "RunError", "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
+    "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
+    "Sink", "Subject", "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
     "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it",
-    "lines", "map", "merge", "pairwise", "partition", "queue_source", "reduce", "resource", "retry", "rx",
+    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines",
+    "map", "merge", "pairwise", "partition", "processes", "queue_source", "reduce", "resource", "retry", "rx",
     "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
     "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
 ]

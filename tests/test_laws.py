@@ -203,6 +203,12 @@ def test_one_node_says_the_same_on_every_face(name: str, items: list[int]) -> No
     check(graph, items, oracle(items), waits=name in ASYNC)
 
 
+@pytest.mark.parametrize("place", [kx.threads(2), kx.processes(2, batch=3)], ids=["threads", "processes"])
+def test_a_function_says_the_same_wherever_it_runs(place: kx.Placement) -> None:
+    """On worker threads and in worker processes; not among the random graphs, for a process takes its time to start."""
+    check(kx.map(abs, on=place) >> kx.filter(kx.it > 2), ITEMS[2], [3, 9, 10, 11, 11, 30, 4], waits=True)
+
+
 @pytest.mark.parametrize("name", [n for n in SYNC if "rx" not in n])
 def test_a_call_is_a_run_over_one_item(name: str) -> None:
     """``graph(x)`` equals ``(source([x]) >> graph).collect()``, with fresh state each time (ruling 23)."""

@@ -11,6 +11,7 @@ from typing import Any
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, flow, guards, time, transform, windows
+from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
 from kayrx.plan.traits import step_waits
@@ -39,7 +40,7 @@ def explain(graph: Graph[Any, Any], **options: Any) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
@@ -155,12 +156,14 @@ def resumes(node: Node) -> bool:
 
 
 def places(plan: Plan) -> list[str]:
-    """Where a thread runs."""
+    """Where a thread or process runs."""
     out = []
     for step in every(plan.steps()):
         place = getattr(step.node, "on", None)
         if place is not None:
-            out.append(f"{step.label} on {counted(place.workers, 'worker thread')}")
+            kind = "process" if isinstance(place, Processes) else "thread"
+            calls = f", {place.batch} items to a call" if place.batch > 1 else ""
+            out.append(f"{step.label} on {counted(place.workers, f'worker {kind}')}{calls}")
         elif isinstance(step.node, ends.Lines) and plan.loop:
             out.append(f"{step.label} reads in a worker thread")
     return out

@@ -31,6 +31,7 @@ class Guarded:
 
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
+        self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
 
     # -- one call, one outcome -------------------------------------------------------------------
 
@@ -145,6 +146,8 @@ async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
     bounds = [(s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
                                   (guard.idle, "idle")) if s is not None]
     seconds, which = min(bounds)
+    if guarded.ready is not None:
+        await guarded.ready()  # a worker that was killed or is stuck is no part of the next attempt's time
     return await timed(guarded, call(), seconds, which)
 
 

@@ -77,6 +77,9 @@ assert_type(kx.map(parse)("1"), list[int])
 assert_type(texts >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(ask), Graph[Never, int])
 assert_type(texts >> kx.map(ask, concurrency=4, ordered=False), Graph[Never, int])
+assert_type(texts >> kx.map(parse, on=kx.processes(2, batch=8, linger=0.1, in_flight=99)), Graph[Never, int])
+assert_type(texts >> kx.map(parse, on=kx.threads(2)), Graph[Never, int])
+assert_type(kx.Failed(kx.WorkerDied()).error, BaseException)
 assert_type(texts >> parse, Graph[Never, int])
 assert_type(texts >> parse >> show >> parse, Graph[Never, int])
 assert_type(texts >> kx.flat_map(words), Graph[Never, str])
@@ -170,4 +173,6 @@ kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
+kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
+kx.map(parse, on=2)  # type: ignore[call-overload]
 kx.zip(texts, 3)  # type: ignore[call-overload]
