@@ -14,6 +14,11 @@ from kayrx.nodes.place import Call, Failed, Placement
 from kayrx.runtime.backend import Backend
 
 
+PASSES = 3
+"""Turns of the loop in which every task that has just got its result takes its next item: it may rest once on
+the way, and trio runs the tasks of one turn in any order."""
+
+
 class Entry:
     """One item on its way: its result, and who waits for it."""
 
@@ -83,7 +88,8 @@ class Batches:
                 while len(self.entries) < self.place.batch:
                     await self._another()
         else:
-            await self.backend.checkpoint()
+            for _ in range(PASSES):
+                await self.backend.checkpoint()
         return [self.entries.popleft() for _ in range(min(len(self.entries), self.place.batch))]
 
     async def _another(self) -> None:

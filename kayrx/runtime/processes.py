@@ -96,11 +96,8 @@ class Pool:
     async def take(self) -> Worker:
         """A free worker: one that is idle, a new one, or the next that becomes free, in turn."""
         while True:
-            while self.idle:
-                worker = self.idle.popleft()
-                if worker.process.poll() is None:
-                    return worker
-                await self._bury(worker)
+            if self.idle:
+                return self.idle.popleft()
             if len(self.workers) < self.place.workers:
                 return await self._started()
             waiter = Waiter(self.backend.park())

@@ -79,6 +79,13 @@ def parent(pipe: str, x: Any) -> Any:
     return Path(pipe).read_bytes()
 
 
+def dies_with_a_child(pipe: str, x: Any) -> Any:
+    """Kills its own process, but leaves one that has whatever files can be inherited."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], close_fds=False)
+    Path(f"{pipe}.{child.pid}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Log:
     """A resource that writes down when it is opened and closed."""
 

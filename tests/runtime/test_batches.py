@@ -51,6 +51,29 @@ def test_batches_fill_while_the_workers_are_busy(virtual: Virtual) -> None:
     assert all(len(batch) <= 4 for _, batch in engine.calls) and max(len(batch) for _, batch in engine.calls) == 4
 
 
+def test_a_batch_takes_all_who_are_ready(virtual: Virtual) -> None:
+    """Tasks that are woken at one moment go into one batch, in whatever order the loop runs them."""
+    engine = Engine(in_flight=4)
+
+    virtual(kx.source(range(20)) >> kx.map(lambda x: x, on=engine))
+
+    assert {len(batch) for _, batch in engine.calls[1:-1]} == {4}
+
+
+def test_a_batch_that_has_waited_for_a_worker_does_not_linger(virtual: Virtual) -> None:
+    """``linger`` counts from its first item, not from when a worker is free."""
+    engine = Engine(linger=0.5)
+
+    async def slowly() -> Any:
+        yield 1
+        await anyio.sleep(0.6)
+        yield 2
+        await anyio.sleep(5)
+
+    virtual(kx.source(slowly) >> kx.map(lambda x: x, on=engine))
+    assert engine.calls == [(0.5, [1]), (1.5, [2])]
+
+
 def test_a_batch_that_is_not_full_waits_for_more(virtual: Virtual) -> None:
     """``linger`` seconds from its first item; a full one goes at once, and the last does not wait for ever."""
     engine = Engine(linger=0.5, workers=2)

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,14 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+def gone_soon(pids: list[int]) -> bool:
+    """True once none is alive; what has been killed may take a moment to die."""
+    moments = iter(range(10_000))
+    while any(alive(pid) for pid in pids) and next(moments, None) is not None:
+        time.sleep(0.001)
+    return bool(pids) and not any(alive(pid) for pid in pids)
 
 
 @pytest.fixture
@@ -313,11 +322,16 @@ def test_what_a_killed_worker_has_started_is_killed_too(loop: str, pipe: str) ->
             while not seen(pipe):
                 await anyio.sleep(0.001)
             await run.cancel()
-        with anyio.fail_after(10):
-            while any(alive(pid) for pid in seen(pipe)):
-                await anyio.sleep(0.001)
 
     anyio.run(main, backend=loop)
+    assert gone_soon(seen(pipe))
+
+
+def test_a_death_is_seen_though_a_child_lives_on(loop: str, pipe: str) -> None:
+    """The child has none of the pipes, and goes with the worker's group."""
+    with pytest.raises(kx.WorkerDied):
+        (kx.source([0]) >> kx.map(partial(there.dies_with_a_child, pipe), on=kx.processes(1))).collect(backend=loop)
+    assert gone_soon(seen(pipe))
 
 
 def test_stop_lets_the_calls_under_way_finish(loop: str, pipe: str) -> None:
