@@ -13,7 +13,6 @@ from kayrx.errors import RunError
 from kayrx.nodes.place import Call, Failed, Placement
 from kayrx.runtime.backend import Backend
 
-
 PASSES = 3
 """Turns of the loop in which every task that has just got its result takes its next item: it may rest once on
 the way, and trio runs the tasks of one turn in any order."""

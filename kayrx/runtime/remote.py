@@ -42,10 +42,12 @@ class Worker:
             os.set_blocking(number, False)
         self.read = bytearray()
         self.answers: list[Answer] = []
+        self.begun = False
         self.context: bytes | None = None
 
     async def ask(self, data: bytes, wanted: int) -> list[Answer] | None:
-        """Send one frame and wait for ``wanted`` answers; fewer if it dies, None if it was dead before."""
+        """Send one frame and wait for ``wanted`` answers; fewer if it dies, None if it dies before it begins."""
+        self.begun = False
         if not await self._send(inside.HEAD.pack(0, len(data)) + data):
             return None
         while await self._ring() == inside.MORE:
@@ -54,7 +56,7 @@ class Worker:
         while self._take():  # also what a dead worker has left in the pipe
             pass
         answers, self.answers = self.answers, []
-        return answers
+        return answers if answers or self.begun else None
 
     async def _send(self, data: bytes) -> bool:
         view = memoryview(data)
@@ -92,7 +94,10 @@ class Worker:
             kind, length = inside.HEAD.unpack_from(self.read, at)
             if len(self.read) < at + size + length:
                 break
-            self.answers.append((kind, bytes(self.read[at + size:at + size + length])))
+            if kind == inside.BEGUN:
+                self.begun = True
+            else:
+                self.answers.append((kind, bytes(self.read[at + size:at + size + length])))
             at += size + length
         del self.read[:at]
         return bool(data)

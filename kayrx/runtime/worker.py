@@ -12,9 +12,11 @@ import io
 import os
 import pickle
 import runpy
+import select
 import signal
 import struct
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Resource
 
 HEAD = struct.Struct("!BQ")
-VALUE, ERROR, READY, BROKEN = range(4)
+VALUE, ERROR, READY, BROKEN, BEGUN = range(5)
 DONE, MORE = b"d", b"m"
 PIPE = 32_768  # bytes that fit into the smallest pipe while nobody reads it
 
@@ -35,6 +37,7 @@ Variables = list[tuple[list[tuple[str, str]], Any]]
 
 importing_main = False
 """True while a worker runs the script that started it, which must not start workers itself."""
+busy = False
 
 
 # -- functions with something opened for them ----------------------------------------------------
@@ -155,6 +158,7 @@ def main(results: int, bell: int) -> None:
     os.close(nothing)
     for number in (results, bell):
         os.set_inheritable(number, False)
+    threading.Thread(target=watch, args=(requests,), daemon=True).start()
     code = 1
     try:
         serve(requests, Answers(results, bell))
@@ -169,12 +173,22 @@ def main(results: int, bell: int) -> None:
         os._exit(code)
 
 
+def watch(requests: BinaryIO) -> None:
+    """Once the parent has died in the middle of a call, end with what was started; between two the end is read."""
+    hung_up = select.poll()
+    hung_up.register(requests, 0)
+    hung_up.poll()
+    if busy:
+        os.killpg(0, signal.SIGKILL)
+
+
 def frame(requests: BinaryIO) -> bytes | None:
     head = requests.read(HEAD.size)
     return requests.read(HEAD.unpack(head)[1]) if len(head) == HEAD.size else None
 
 
 def serve(requests: BinaryIO, answers: Answers) -> None:
+    global busy
     with ExitStack() as stack:
         first = frame(requests)
         if first is None:
@@ -193,9 +207,11 @@ def serve(requests: BinaryIO, answers: Answers) -> None:
             context, items = pickle.loads(data)
             if context is not None:
                 variables = pickle.loads(context)
-            base = context_of(variables)
+            answers.send(BEGUN, b"")
+            base, busy = context_of(variables), True
             for item in items:
                 answers.send(*answer(base.copy(), fn, item))
+            busy = False
             answers.done()
 
 

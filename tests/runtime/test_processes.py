@@ -442,6 +442,20 @@ def test_what_a_script_defines_goes_there_and_back(tmp_path: Path) -> None:
     assert script(tmp_path, 'if __name__ == "__main__":').stdout == "2 True\n"
 
 
+def test_a_worker_does_not_outlive_a_killed_parent(tmp_path: Path, pipe: str) -> None:
+    """Killed in the middle of a call, the parent can clean up nothing; the worker ends by itself."""
+    code = ("import kayrx as kx; from functools import partial; from tests.runtime import elsewhere as there; "
+            f"(kx.source([1]) >> kx.map(partial(there.stuck, {pipe!r}), on=kx.processes(1))).run()")
+    parent = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    while not seen(pipe):
+        assert parent.poll() is None
+        time.sleep(0.001)
+    parent.kill()
+    parent.wait()
+
+    assert gone_soon(seen(pipe))
+
+
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     """Instead of starting workers that start workers."""
     done = script(tmp_path, "if True:")
