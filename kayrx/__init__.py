@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from kayrx.nodes.derived import count, sum
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
+    from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, conflate
     from kayrx.nodes.guards import (
@@ -81,6 +82,7 @@ _HOMES = {
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
+    "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
@@ -102,12 +104,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
-    "Sink", "Subject", "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest",
-    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
+    "Sink", "Subject", "Window", "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer",
+    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
     "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines",
     "map", "merge", "pairwise", "partition", "processes", "queue_source", "reduce", "resource", "retry", "rx",
     "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "zip",
+    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "window_by", "zip",
 ]
 
 

@@ -20,6 +20,7 @@ from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
+from tests.nodes.oracles import spans
 
 Oracle = Callable[[list[int]], list[int]]
 
@@ -92,6 +93,10 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
+    "window_by": (kx.window_by(kx.it % 2, event_time=kx.it, tumbling=10, lateness=5) >> kx.map(lambda w: sum(w.value)),
+                  lambda xs: [sum(values) for *_, values in spans([(x % 2, x, x) for x in xs], 10, 10, 5)[0]]),
+    "window_by fold": (kx.window_by(event_time=kx.it, sliding=(9, 4), fold=(1, operator.add)) >> kx.map(kx.it.value),
+                       lambda xs: [1 + sum(v) for *_, v in spans([(None, x, x) for x in xs], 9, 4, 0)[0]]),
     "backpressure": (kx.backpressure(3), lambda xs: xs),
     "rx skip": (kx.rx(ops.skip(1)), lambda xs: xs[1:]),
     "rx last": (kx.rx(ops.take_last(2)), lambda xs: xs[-2:]),

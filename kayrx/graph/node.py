@@ -53,13 +53,17 @@ def function_name(fn: object) -> str | None:
 class Node:
     """One node of a graph.  Subclasses add their fields; ``kayrx.plan`` gives them meaning.
 
-    ``role``   how the node joins: source, step, sink, fan_out, fan_in or guard
-    ``word``   the name of the factory that makes it, as the user typed it
-    ``local``  True if it holds a live object, so the graph cannot leave this process
+    ``role``     how the node joins: source, step, sink, fan_out, fan_in or guard
+    ``word``     the name of the factory that makes it, as the user typed it
+    ``local``    True if it holds a live object, so the graph cannot leave this process
+    ``expands``  True if it may give several items for one, so its form opens a block
+    ``asks``     True if its form asks something of the run
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
+    expands: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)

@@ -49,6 +49,7 @@ class Map(Node):
 @dataclass(frozen=True, slots=True)
 class FlatMap(Node):
     word: ClassVar[str] = "flat_map"
+    expands: ClassVar[bool] = True
     fn: Callable[[Any], Any]
     concurrency: int = 16
 
@@ -94,6 +95,8 @@ class Pairwise(Node):
 @dataclass(frozen=True, slots=True)
 class Rx(Node):
     word: ClassVar[str] = "rx"
+    expands: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     operator: Callable[[Any], Any]
     max_burst: int | None = None
 

@@ -30,6 +30,7 @@ class Share(Node):
 @dataclass(frozen=True, slots=True)
 class Unit(Node):
     word: ClassVar[str] = "unit"
+    expands: ClassVar[bool] = True
     graph: Graph[Any, Any]
 
     def __post_init__(self) -> None:

@@ -16,7 +16,6 @@ from kayrx.errors import CompileError
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes import flow, select, units
-from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
@@ -172,7 +171,7 @@ class Cutter:
 
 def nested(draft: Draft) -> int:
     """How many nested blocks the segment's function has so far."""
-    return sum(isinstance(s.node, (FlatMap, Rx, units.Unit)) for s in draft.steps)
+    return sum(s.node.expands for s in draft.steps)
 
 
 def all_steps(nodes: Sequence[Node]) -> list[Step]:

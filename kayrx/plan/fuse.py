@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.plan import Options, Step
 
 NESTING = 8
@@ -19,7 +18,7 @@ def fuse(steps: Sequence[Step], options: Options) -> tuple[tuple[Step, ...], ...
     runs: list[list[Step]] = [[]]
     deep = 0
     for step in steps:
-        opens = isinstance(step.node, (FlatMap, Rx)) or bool(step.inner)
+        opens = step.node.expands or bool(step.inner)
         if runs[-1] and (not options.fuse or (opens and deep == NESTING)):
             runs.append([])
             deep = 0

@@ -18,8 +18,6 @@ from itertools import count, islice, repeat, starmap
 from types import CodeType
 from typing import Any
 
-from kayrx.nodes.transform import FlatMap, Rx
-from kayrx.nodes.units import Unit
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
@@ -126,7 +124,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
     """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised."""
     e = Emitter(replace(options, events=False), awaits=False)
     e.depth = 3
-    straight = not any(gives_at_end(s.node) or isinstance(s.node, (FlatMap, Unit, Rx)) for s in steps)
+    straight = not any(gives_at_end(s.node) or s.node.expands for s in steps)
     if straight:
         e.tail = lambda x: e.line(f"return [{x}]")
         e.loops.append(Loop("return []", "return []"))

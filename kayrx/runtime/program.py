@@ -68,7 +68,7 @@ class Program:
     @cached_property
     def bare(self) -> bool:
         """True if no step asks anything of the run, so that a run needs no context."""
-        return not self.resources and not any(s.guards or s.inner or s.node.word == "rx" for s in self.plan.steps())
+        return not self.resources and not any(s.guards or s.inner or s.node.asks for s in self.plan.steps())
 
     @cached_property
     def plain_items(self) -> Any:

@@ -92,6 +92,10 @@ assert_type(numbers >> kx.tap(show), Graph[Never, int])
 assert_type(numbers >> kx.rx(ops.take(1)), Graph[Any, Any])
 
 
+def count_up(held: int, text: str) -> int:
+    return held + 1
+
+
 def longest(held: str, text: str) -> str:
     return max(held, text, key=len)
 
@@ -108,6 +112,18 @@ assert_type((texts >> kx.reduce(longest)).collect(), list[str])
 # -- select, windows, flow, time, guards: the type goes through
 assert_type(texts >> kx.filter(bool) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(count=2) >> kx.map(sum), Graph[Never, int])
+
+
+
+def second(text: str) -> float:
+    return 0.0
+
+
+assert_type(texts >> kx.window_by(len, event_time=second, tumbling=1), Graph[Never, kx.Window[list[str]]])
+assert_type(texts >> kx.window_by(event_time=second, sliding=(2, 1), fold=(0, count_up)),
+            Graph[Never, kx.Window[int]])
+assert_type(texts >> kx.window_by(event_time=second, session=1, fold=(0, count_up, max)),
+            Graph[Never, kx.Window[int]])
 assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
