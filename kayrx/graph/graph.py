@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, I
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar, overload
 
 from kayrx.door import floor
 from kayrx.errors import GraphError
@@ -30,6 +30,7 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
+Unit = TypeVar("Unit")
 
 
 def first_call(graph: Graph[Any, Any], item: Any) -> list[Any]:
@@ -68,6 +69,8 @@ class Graph(Generic[In, Out]):
     def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
     @overload  # what mypy makes of `take(2).named("few")`: a call on a generic has no context to infer from
     def __rshift__(self, other: Graph[Never, Never]) -> Graph[In, Any]: ...
+    @overload
+    def __rshift__(self, other: Sink[Never, list[Never]]) -> Any: ...
     def __rshift__(self, other: Any) -> Any:
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
@@ -78,7 +81,7 @@ class Graph(Generic[In, Out]):
             return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
         return graph_of(joins.join(floor("sugar").left(other).nodes, self.nodes))
 
-    def named(self, name: str) -> Graph[In, Out]:
+    def named(self, name: str) -> Self:
         """The same graph under a name; behaviour never changes.
 
         One node takes the name; in a longer series every node gets it as a prefix, so names nest:
@@ -208,7 +211,27 @@ class Graph(Generic[In, Out]):
         return type(self), (self.nodes,)
 
 
-class Sink(Graph[In, Never], Generic[In, R]):
+if TYPE_CHECKING:
+    class Guards(Graph[Unit, Unit], Generic[Unit]):
+        """Guards alone: to the right of a sink as of any other unit."""
+
+        @overload  # type: ignore[override]
+        def __rshift__(self, other: Guards[Unit]) -> Guards[Unit]: ...
+        @overload
+        def __rshift__(self, other: Sink[Unit, T]) -> Sink[Unit, T]: ...
+        @overload
+        def __rshift__(self, other: Graph[Unit, T]) -> Graph[Unit, T]: ...
+        @overload
+        def __rshift__(self, other: Callable[[Unit], T]) -> Graph[Unit, T]: ...
+        def __rshift__(self, other: Any) -> Any: ...
+
+    class Nothing:
+        """What comes out of a sink: no item, and no graph takes it."""
+else:
+    Guards, Nothing = Graph, Never
+
+
+class Sink(Graph[In, Nothing], Generic[In, R]):
     """A graph that ends in a sink: nothing comes out, and `run` gives ``R``."""
 
     __slots__ = ()
@@ -216,7 +239,7 @@ class Sink(Graph[In, Never], Generic[In, R]):
     if TYPE_CHECKING:
         def run(self, **options: Any) -> R: ...
         def __await__(self) -> Generator[Any, Any, R]: ...
-        def __rshift__(self, other: Never) -> NoReturn: ...  # type: ignore[override]
+        def __rshift__(self, other: Guards[Any]) -> Sink[In, R]: ...  # type: ignore[override]
         def __rrshift__(
             self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Sink[Never, R]: ...
         __aiter__ = None  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Protocol, TypeVar, overload
 
 from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from kayrx.nodes.feed import Publisher
 
 T = TypeVar("T")
+S = TypeVar("S", contravariant=True)
 METHODS = ("append", "put", "write")
+
+
+class Appends(Protocol[S]):
+    def append(self, item: S, /) -> Any: ...
+
+
+class Puts(Protocol[S]):
+    def put(self, item: S, /) -> Any: ...
+
+
+class Writes(Protocol[S]):
+    def write(self, item: S, /) -> Any: ...
 
 
 def is_observable(value: object) -> bool:
@@ -262,7 +275,9 @@ def sink(target: list[T]) -> Sink[T, list[T]]: ...
 @overload
 def sink(target: Callable[[T], Any]) -> Sink[T, None]: ...
 @overload
-def sink(target: Any) -> Sink[Any, Any]: ...
+def sink(target: Resource[Any]) -> Sink[Any, None]: ...
+@overload
+def sink(target: Appends[T] | Puts[T] | Writes[T]) -> Sink[T, Any]: ...
 def sink(target: Any) -> Any:
     """A sink that gives each item to ``target``: a function, a list, an open file, a queue.
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
-from kayrx.graph.graph import Graph, one
+from kayrx.graph.graph import Guards, one
 from kayrx.graph.node import Node
 from kayrx.nodes.values import needs_function, span, whole
 
@@ -178,7 +178,7 @@ class Letter:
 
 
 def timeout(seconds: float | None = None, *, first: float | None = None, idle: float | None = None,
-            total: float | None = None) -> Graph[T, T]:
+            total: float | None = None) -> Guards[T]:
     """Fail a call of the unit before it that takes longer, with CallTimeout.
 
     In:      seconds.  After a unit ``timeout(s)`` is ``total=s`` for one attempt; ``first`` bounds the
@@ -195,7 +195,7 @@ def timeout(seconds: float | None = None, *, first: float | None = None, idle: f
 
 
 def retry(attempts: int, *, backoff: Backoff = Backoff(0.0), jitter: Jitter = "none",
-          on: Errors = Exception, resume: Literal["before_first"] = "before_first") -> Graph[T, T]:
+          on: Errors = Exception, resume: Literal["before_first"] = "before_first") -> Guards[T]:
     """Call the unit before it again when it fails: ``attempts`` in all, for each item on its own.
 
     In:      ``backoff`` gives the wait before the next attempt; ``jitter`` draws it from the run's
@@ -212,7 +212,7 @@ def retry(attempts: int, *, backoff: Backoff = Backoff(0.0), jitter: Jitter = "n
 
 
 def fallback(*alternatives: Callable[[Any], T] | Callable[[Any], Awaitable[T]],
-             on: Errors = Exception) -> Graph[T, T]:
+             on: Errors = Exception) -> Guards[T]:
     """Give ``alternative(item)`` where the unit before it fails; the next one if that fails too.
 
     ``item`` is the input of the unit.  After a source it is called with None and gives an iterable.
@@ -224,7 +224,7 @@ def fallback(*alternatives: Callable[[Any], T] | Callable[[Any], Awaitable[T]],
     return one(Fallback(tuple(frozen(fn) for fn in alternatives), on))  # type: ignore[no-any-return]
 
 
-def skip_errors(on: Errors = Exception) -> Graph[T, T]:
+def skip_errors(on: Errors = Exception) -> Guards[T]:
     """Leave out items on which the unit before it fails; each is an event and counted.
 
     >>> import kayrx as kx
@@ -234,7 +234,7 @@ def skip_errors(on: Errors = Exception) -> Graph[T, T]:
     return one(SkipErrors(on))  # type: ignore[no-any-return]
 
 
-def dead_letter(store: LetterStore, *, on: Errors = Exception) -> Graph[T, T]:
+def dead_letter(store: LetterStore, *, on: Errors = Exception) -> Guards[T]:
     """Put items on which the unit before it fails into ``store`` as `Letter`, and go on.
 
     The item counts as handled when ``store.append(letter)`` has returned (or its awaitable is done).

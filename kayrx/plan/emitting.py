@@ -13,11 +13,12 @@ from kayrx.plan.traits import is_pool, parks
 
 
 def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
-    """``open_(run, outs) -> (emit, finish, slices)`` for a head written by hand: a stage or a crew.
+    """``open_(run, outs) -> (emit, finish, slices, position)`` for a head written by hand: a stage or a crew.
 
     ``emit(x)`` is true once nothing more is wanted; ``finish()`` gives the sink's result.  Both are
     coroutine functions if `emit_waits`, else plain ones.  ``slices`` is what an ordered crew runs while
-    nothing waits, or None (see `sliced`).
+    nothing waits, or None (see `sliced`).  ``position()`` is the ordinal of the item that a stage has
+    given last, from 0; a crew numbers its items itself.
     """
     steps = after_head(seg)
     waits = emit_waits(seg, gates)
@@ -27,6 +28,9 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     e.tail = lambda x: put(e, seg, outs, x)
     e.depth = 3
     e.loops.append(Loop("return False", "return over()"))
+    if seg.fed == "stage":
+        e.states["given"] = "0"
+        e.line("given += 1")
     if options.events:
         e.line("i, x = x")
     flow(e, steps, 0, "x")
@@ -57,7 +61,8 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     e.line("ended = True")
     e.line("return True")
     e.dedent()
-    foot = f"return emit, finish, {'slices' if ordered else 'None'}"
+    position = "lambda: given - 1" if seg.fed == "stage" else "None"
+    foot = f"return emit, finish, {'slices' if ordered else 'None'}, {position}"
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 

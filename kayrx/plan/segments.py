@@ -209,14 +209,20 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
         case _:
             if len(outs) > 1:
                 e.fate("split")
+            reads = seg.fed in ("iter", "aiter", "push")  # what another gate holds is counted there
             for i, gate in enumerate(outs):
-                into(e, i, gate.overflow, x, child=len(outs) > 1, late=late)
+                into(e, i, gate.overflow, x, child=len(outs) > 1, late=late, roomy=reads)
+            for i, gate in enumerate(outs):
+                if reads and gate.overflow == "block":  # a source is read only while there is room
+                    e.line(f"if len(items{i}_{e.number}) >= size{i}_{e.number}: await gate{i}_{e.number}.room()")
     if e.loops:
         e.stop("outs.over")
 
 
-def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False, late: bool = False) -> None:
-    """One gate.  Only a full one costs an await; a gate that its reader has left swallows."""
+def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False, late: bool = False,
+         roomy: bool = False) -> None:
+    """One gate, ``roomy`` if it is never full here.  Only a full one costs an await; a gate that its reader has
+    left swallows."""
     if e.options.events:
         x = f"({f'run.child({e.ident}, {i})' if child else e.ident}, {x})"
     gate = e.state(f"gate{i}", f"outs.gates[{i}]")
@@ -225,8 +231,10 @@ def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False,
         return
     items = e.state(f"items{i}", f"outs.gates[{i}].items")
     size = e.state(f"size{i}", f"outs.gates[{i}].size")
-    e.indent(f"if len({items}) < {size} or await {gate}.room():")
+    if not roomy:
+        e.indent(f"if len({items}) < {size} or await {gate}.room():")
     e.line(f"{items}.append({x})")
     if not late:
         e.line(f"if {gate}.reader is not None: {gate}.wake()")
-    e.dedent()
+    if not roomy:
+        e.dedent()

@@ -90,17 +90,15 @@ class Crew:
         self.run.workers.append(workers)
         async with workers as call, item_by_item(place, call, self.run.backend) as one:
             seat = getattr(workers, "seat", None) if place.batch == 1 else None
+            guarded = self.run.guard(self.step) if self.step.guards else None
 
             async def placed(item: Any) -> Any:
                 if seat is None:
-                    return await self.run.guard(self.step).call(one, (item,)) if self.step.guards else await one(item)
+                    return await guarded.call(one, (item,)) if guarded else await one(item)
                 with seat() as seated:
                     await seated.ready()  # outside the guards: waiting for a worker is no part of the call's time
-                    if not self.step.guards:
-                        return await seated.one(item)
-                    guarded = self.run.guard(self.step)
-                    guarded.ready = seated.ready
-                    return await guarded.call(seated.one, (item,))
+                    return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
+                        else await seated.one(item)
 
             self.fn = placed
             if self.run.ledger.exact:

@@ -139,10 +139,11 @@ class Network:
         """A segment with a hand-written head: a stage over its lanes, or a crew over its source."""
         run, codes = self.run, self.program.mains[segment.index]
         waits = emit_waits(segment, self.plan.gates)
-        emit, finish, slices = codes[-1].function(run, self.fans[segment.index])
+        emit, finish, slices, position = codes[-1].function(run, self.fans[segment.index])
         lanes = [run.gates[i] for i in segment.lanes]
         if segment.fed == "stage":
             assert segment.head is not None
+            run.positions[segment.index] = position
             await stage(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
         else:
             step = next(s for s in segment.steps if is_pool(s))

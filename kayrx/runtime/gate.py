@@ -40,7 +40,8 @@ class Gate:
         self.run, self.size, self.overflow, self.name = run, size, overflow, name
         self._park, self._wake, self._parks = run.backend.park, run.backend.wake, run.parks
         self._once = run.backend.once
-        self.items: deque[Any] = deque()
+        # The limit is for a gate that was left, which a writer may still fill; no other is ever that full.
+        self.items: deque[Any] = deque(maxlen=size if overflow == "block" else None)
         self.reader: Any = None
         self.writer: Any = None
         self.closed = self.cancelled = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from copy import copy
 from functools import partial, singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from kayrx.nodes import guards as data
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.blame import attempts
+from kayrx.runtime.deadlines import Deadlines
 from kayrx.runtime.guards_many import Open, around_all, outputs, timed
 
 if TYPE_CHECKING:
@@ -31,7 +33,14 @@ class Guarded:
 
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
+        self.deadlines = Deadlines()
         self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
+
+    def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
+        """The same guards around one call of a worker, which is waited for outside their time."""
+        one = copy(self)
+        one.ready = ready
+        return one
 
     # -- one call, one outcome -------------------------------------------------------------------
 

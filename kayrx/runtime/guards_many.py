@@ -48,7 +48,7 @@ async def timed(guarded: Guarded, awaitable: Awaitable[Any], seconds: float | No
         return await awaitable
     interrupt = Interrupt()
     try:
-        return await interrupt.over(awaitable, guarded.run.backend, seconds)
+        return await interrupt.over(awaitable, guarded.run.backend, seconds, guarded.deadlines)
     except Interrupted:
         raise CallTimeout(f"{guarded.step.where} took longer than {seconds:g} s ({which})", which) from None
 

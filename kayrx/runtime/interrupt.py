@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from kayrx.runtime.backend import Backend
+from kayrx.runtime.deadlines import Deadlines
 
 
 class Interrupted(Exception):
@@ -40,11 +41,12 @@ class Interrupt:
         if self.scope is not None:
             self.scope.cancel()
 
-    async def over(self, awaitable: Awaitable[Any], backend: Backend, after: float | None = None) -> Any:
-        """The value of ``awaitable``; Interrupted if `fire` came, or ``after`` seconds went by, while it
-        was suspended.  The clock starts when it first suspends."""
+    async def over(self, awaitable: Awaitable[Any], backend: Backend, after: float | None = None,
+                   deadlines: Deadlines | None = None) -> Any:
+        """The value of ``awaitable``; Interrupted if `fire` came, or ``after`` seconds went by on the timer
+        of ``deadlines``, while it was suspended.  The clock starts when it first suspends."""
         if backend.name != "trio":
-            return await _watched(self, awaitable, backend, after)
+            return await _watched(self, awaitable, after, deadlines)
         # trio delivers a cancellation to scopes only, and a scope must be there before the call's own.
         with anyio.CancelScope() as self.scope:
             if self.fired:
@@ -56,8 +58,8 @@ class Interrupt:
 
 
 @coroutine
-def _watched(self: Interrupt, awaitable: Awaitable[Any], backend: Backend,
-             after: float | None) -> Generator[Any, Any, Any]:
+def _watched(self: Interrupt, awaitable: Awaitable[Any], after: float | None,
+             deadlines: Deadlines | None) -> Generator[Any, Any, Any]:
     steps = awaitable.__await__()
     try:
         wanted = next(steps)
@@ -65,7 +67,7 @@ def _watched(self: Interrupt, awaitable: Awaitable[Any], backend: Backend,
         return done.value
     task = self.task = asyncio.current_task()
     assert task is not None
-    timer = task.get_loop().call_later(after, self.fire) if after is not None else None
+    limit = deadlines.add(after, self) if deadlines is not None and after is not None else None
     if self.fired:
         task.cancel()
     try:
@@ -93,5 +95,5 @@ def _watched(self: Interrupt, awaitable: Awaitable[Any], backend: Backend,
         raise
     finally:
         self.task = None
-        if timer is not None:
-            timer.cancel()
+        if limit is not None and deadlines is not None:
+            deadlines.drop(limit)

@@ -165,6 +165,8 @@ class Run:
         """Go on reading."""
         run = self._running.run
         run.paused = False
+        for control in run.controls:
+            control(run.stopping)
         self._let_go()
 
     def _let_go(self) -> None:

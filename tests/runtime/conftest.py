@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import anyio
 import pytest
+from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.testing import VirtualLoop, run_virtual
@@ -155,7 +157,50 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "concat": lambda a: kx.concat(kx.source(a.items), kx.source(a.later)) >> kx.map(a.call),
     "time": lambda a: kx.source(a.later) >> kx.debounce(0.5) >> kx.delay(2) >> kx.map(a.call),
     "unit": lambda a: kx.source(a.items) >> kx.unit(kx.concat_map(a.many) >> kx.map(a.call)) >> kx.retry(2),
+    "mapped twice": lambda a: kx.source(a.items) >> kx.map(a.call) >> kx.map(a.call),
+    "unordered crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=4, ordered=False),
+    "two crews": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=2) >> kx.map(a.call, concurrency=3),
+    "crew of one over a gate": lambda a: kx.source(a.later) >> kx.backpressure(1) >> kx.map(a.call, concurrency=2),
+    "gates of one": lambda a: kx.source(a.items) >> kx.map(a.call) >> kx.backpressure(1) >> kx.map(a.call),
+    "async filter": lambda a: kx.source(a.items) >> kx.filter(a.call) >> kx.map(a.call),
+    "async tap": lambda a: kx.source(a.later) >> kx.tap(a.call) >> kx.skip(1),
+    "scan behind a call": lambda a: kx.source(a.items) >> kx.map(a.call) >> kx.scan(operator.add, 0),
+    "reduce behind a call": lambda a: kx.source(a.items) >> kx.map(a.call) >> kx.reduce(operator.add, 0),
+    "sliding": lambda a: kx.source(a.later) >> kx.sliding(2, 1) >> kx.map(a.call),
+    "pairwise": lambda a: kx.source(a.later) >> kx.pairwise() >> kx.map(a.call),
+    "distinct": lambda a: kx.source(a.later) >> kx.distinct_until_changed() >> kx.map(a.call),
+    "bodies in bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.flat_map(a.many, concurrency=2),
+    "bodies and a crew": lambda a: kx.source(a.items) >> kx.concat_map(a.many) >> kx.map(a.call, concurrency=3),
+    "lists by time": lambda a: kx.source(a.later) >> kx.buffer(count=4, seconds=2.5) >> kx.map(a.call),
+    "throttled": lambda a: kx.source(a.later) >> kx.throttle_first(1) >> kx.map(a.call),
+    "delayed": lambda a: kx.source(a.later) >> kx.delay(3, size=2) >> kx.map(a.call),
+    "an rx node": lambda a: kx.source(a.later) >> kx.rx(ops.pairwise()) >> kx.map(a.call),
+    "an rx node with a timer": lambda a: kx.source(a.items) >> kx.rx(ops.delay(2)) >> kx.map(a.call),
+    "fallback": lambda a: kx.source(a.items) >> kx.map(a.flaky()) >> kx.fallback(a.call),
+    "guarded crew": lambda a: kx.source(a.items) >> kx.map(a.flaky(), concurrency=3) >> kx.timeout(5) >> kx.retry(4),
+    "letters": lambda a: kx.source(a.items) >> kx.map(a.flaky()) >> kx.dead_letter([]) >> kx.map(a.call),
+    "guards behind a gate": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.flaky()) >> kx.retry(
+        2, backoff=kx.exponential(0.1), jitter="full") >> kx.skip_errors(),
+    "unit of calls": lambda a: kx.source(a.later) >> kx.unit(kx.map(a.call) >> kx.map(a.call)) >> kx.timeout(50),
+    "three ways": lambda a: kx.source(a.items) >> [
+        kx.map(a.call), kx.filter(a.call), kx.concat_map(a.many)] >> kx.merge(),
+    "partition": lambda a: kx.source(a.later) >> kx.partition(kx.it % 2, kx.map(a.call), kx.map(str)) >> kx.merge(),
+    "branch": lambda a: kx.source(a.items) >> kx.map(kx.it % 2) >> kx.branch(
+        {0: kx.map(a.call), 1: kx.flat_map(a.many)}) >> kx.merge(),
+    "fan in a fan": lambda a: kx.source(a.items) >> [
+        kx.map(a.call), kx.broadcast(kx.map(a.call), kx.map(kx.it)) >> kx.merge()] >> kx.merge(),
+    "zip of sources": lambda a: kx.zip(kx.source(a.later), kx.source(a.items)) >> kx.map(a.call),
+    "newest of sources in time": lambda a: kx.combine_latest(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)),
+    "join of joins": lambda a: kx.merge(kx.zip(kx.source(a.items), kx.source(a.later)), kx.source(a.later)),
+    "shared": lambda a: shared(kx.source(a.later) >> kx.map(a.call) >> kx.share()),
+    "cut short": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.take(3),
+    "cut short in a crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=4) >> kx.take_while(kx.it < 4),
+    "cut short by a join": lambda a: kx.zip(kx.source(a.later) >> kx.take(2), kx.source(a.items) >> kx.map(a.call)),
 }
+
+
+def shared(upstream: Any) -> Any:
+    return kx.merge(upstream >> kx.map(kx.it), upstream >> kx.map(kx.it * 10))
 
 
 Shape = Callable[[Alive], Any]

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.testing import left_behind, run_virtual
@@ -145,7 +146,7 @@ WAITING: dict[str, Place] = {
     "threads": lambda bad, w: read(w) >> kx.map(sync(bad), on=kx.threads(2)),
     "source in a thread": lambda bad, w: kx.source(lambda: failing_source(bad, w), on=kx.threads(1)) >> kx.map(str),
 }
-NUMBERLESS = ("source", "source in a thread", "below a join", "below time")  # before an item, or after a stage
+NUMBERLESS = ("source", "source in a thread")  # they fail before there is an item
 
 
 def ways() -> list[Any]:
@@ -199,6 +200,26 @@ def test_what_a_callback_raises_is_what_the_run_raises(name: str, make: Place, l
     (note,) = noted(error)
     assert "at test_failure.py:" in note and note.startswith("kayrx: in node '")
     assert "item" in note or name in NUMBERLESS
+
+
+@pytest.mark.parametrize("head", [
+    lambda: kx.merge(kx.source([0, 1, 2]), kx.source([0, 1, 2])), lambda: kx.source(range(6)) >> kx.delay(1),
+    lambda: kx.source(range(6)) >> kx.rx(ops.delay(1)), lambda: kx.source(range(6)) >> kx.buffer(2, 60)],
+    ids=["merge", "delay", "rx", "buffer"])
+def test_behind_a_stage_the_number_is_that_of_what_the_stage_has_given(head: Any, virtual: Any, noted: Any) -> None:
+    """Counted from 0, as behind a source."""
+    calls = 0
+
+    async def third(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyError(x)
+        return x
+
+    with pytest.raises(KeyError) as caught:
+        virtual(head() >> kx.map(third) >> kx.to_list())
+    assert "item 2" in noted(caught.value)[0]
 
 
 # -- the odd ones --------------------------------------------------------------------------------

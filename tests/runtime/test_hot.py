@@ -244,3 +244,64 @@ def test_cancel_disposes_the_subscription(virtual: Virtual) -> None:
 
     virtual(main)
     assert not subject.observers
+
+
+# -- pausing what is pushed directly -------------------------------------------------------------
+
+
+def test_a_pause_holds_what_a_subject_pushes_and_resume_sends_it_in_order(virtual: Virtual) -> None:
+    """Nothing is lost and nothing comes out meanwhile, the end included; also when a thread pushes."""
+    async def main() -> tuple[list[int], list[int], Any]:
+        subject: Subject[int] = Subject()
+        out: list[int] = []
+        async with (kx.source(subject) >> kx.map(kx.it * 10) >> kx.sink(out)).start() as run:
+            await anyio.lowlevel.checkpoint()
+            while not subject.observers:
+                await anyio.lowlevel.checkpoint()
+            subject.on_next(1)
+            run.pause()
+            subject.on_next(2)
+            await anyio.to_thread.run_sync(subject.on_next, 3)
+            subject.on_completed()
+            await anyio.sleep(3600)
+            before = list(out)
+            run.resume()
+        return before, out, run.state
+
+    assert virtual(main) == ([10], [10, 20, 30], "done")
+
+
+def test_a_stop_sends_what_a_pause_holds(virtual: Virtual) -> None:
+    """Items pushed before the stop are under way and finish."""
+    async def main() -> list[int]:
+        subject: Subject[int] = Subject()
+        async with (kx.source(subject) >> kx.map(kx.it) >> kx.to_list()).start() as run:
+            while not subject.observers:
+                await anyio.lowlevel.checkpoint()
+            run.pause()
+            subject.on_next(2)
+            await run.stop()
+            run.resume()
+            subject.on_next(3)
+        return run.result  # type: ignore[no-any-return]
+
+    assert virtual(main) == [2]
+
+
+def test_a_pause_holds_1024_pushed_items_and_no_more(virtual: Virtual) -> None:
+    """The next one fails the run with a GateOverflow that says what to do."""
+    async def main() -> list[int]:
+        subject: Subject[int] = Subject()
+        out: list[int] = []
+        with pytest.raises(kx.GateOverflow, match=r"1024 items while the run was paused.*backpressure"):
+            async with (kx.source(subject) >> kx.map(kx.it) >> kx.sink(out)).start() as run:
+                while not subject.observers:
+                    await anyio.lowlevel.checkpoint()
+                run.pause()
+                for number in range(1024):
+                    subject.on_next(number)
+                assert subject.observers
+                subject.on_next(1024)
+        return out
+
+    assert virtual(main) == []

@@ -74,7 +74,7 @@ def test_send_waits_for_room_without_blocking_the_loop(virtual: Virtual) -> None
         return run.result
 
     assert virtual(main) == list(range(22))
-    assert sent == [0] * 18 + [1, 2, 3, 4]  # an item keeps its slot until the gate has taken it
+    assert sent == [0] * 17 + [1, 2, 3, 4, 5]  # a queue keeps the slot of an item until the next one is read
 
 
 def test_put_on_the_thread_of_the_loop_says_to_use_send(virtual: Virtual) -> None:

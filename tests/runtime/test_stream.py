@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 import kayrx as kx
+from kayrx.runtime.world import World
 
 Virtual = Callable[[Any], Any]
 
@@ -139,6 +140,40 @@ def test_a_hot_pump_lets_the_loop_go_on(one_task: bool, virtual: Virtual) -> Non
     looks = virtual(main)
     assert len(looks) >= 10_000 // 256 - 1
     assert max(b - a for a, b in pairwise(looks)) <= 2 * 256
+
+
+@pytest.mark.parametrize("head", ["iterator", "async", "gate", "crew"])
+def test_a_slow_pump_rests_after_five_milliseconds(head: str, virtual: Virtual) -> None:
+    """The run's clock is looked at every 32 items at least: items of 1 ms let others run 8 times as often."""
+    clock, count, tasks = [0.0], 0, 2 if head == "crew" else 1
+
+    def tick(x: int) -> None:
+        nonlocal count
+        count += 1
+        clock[0] += 0.001
+
+    async def numbers() -> AsyncIterator[int]:
+        for x in range(1024):
+            yield x
+
+    async def main() -> list[int]:
+        looks: list[int] = []
+
+        async def look() -> None:
+            while count < 1024:
+                looks.append(count)
+                await anyio.lowlevel.checkpoint()
+
+        graph = kx.source(numbers if head == "async" else range(1024)) >> kx.map(at_once, concurrency=tasks)
+        graph = (graph >> kx.backpressure(1024) if head == "gate" else graph) >> kx.tap(tick)
+        async with anyio.create_task_group() as group:
+            group.start_soon(look)
+            async with graph.start(world=World(now=lambda: clock[0])):
+                pass
+        return looks
+
+    looks = virtual(main)
+    assert max(b - a for a, b in pairwise([*looks, 1024])) <= 2 * 32 * tasks  # trio runs who is ready in any order
 
 
 async def at_once(x: Any) -> Any:

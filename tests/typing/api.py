@@ -6,6 +6,8 @@ A comment ``type: ignore[...]`` here is a claim that the line is a type error; a
 from __future__ import annotations
 
 import operator
+import queue
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Never, assert_type
 
@@ -50,6 +52,9 @@ async def streamed() -> AsyncIterator[str]:
 
 async def fetched() -> Iterable[str]:
     return []
+
+
+def numbers_only(number: int) -> None: ...
 
 
 texts = kx.source(["1"])
@@ -143,6 +148,15 @@ pipeline = (
 assert_type(pipeline, Sink[Never, list[list[str]]])
 assert_type(pipeline.run(), list[list[str]])
 
+# -- guards follow a sink as any other unit
+assert_type(kx.each(parse) >> kx.retry(3) >> kx.skip_errors(), Sink[str, None])
+assert_type(texts >> (kx.each(parse) >> kx.retry(3)), Sink[Never, None])
+assert_type(texts >> kx.to_list().named("all"), Any)
+assert_type(texts >> kx.map(parse) >> kx.retry(3) >> kx.skip_errors(), Graph[Never, int])
+assert_type(numbers >> kx.sink(queue.Queue[int]()), Sink[Never, Any])
+assert_type(texts >> kx.sink(sys.stdout), Sink[Never, Any])
+assert_type(texts >> kx.sink(kx.resource(opened)), Sink[Never, None])
+
 # -- combine
 assert_type(kx.merge(texts, texts), Graph[Any, str])
 assert_type(kx.concat(texts, texts), Graph[Any, str])
@@ -175,6 +189,9 @@ assert_type(texts.check(), list[str])
 assert_type(kx.constant(1).wait(1), float)
 
 # -- wrong joins are type errors
+numbers >> kx.each(parse)  # type: ignore[operator]
+numbers >> kx.map(show) >> kx.sink(numbers_only)  # type: ignore[operator]
+kx.to_list() >> kx.take(1)  # type: ignore[operator]
 numbers >> kx.map(parse)  # type: ignore[arg-type]
 texts >> kx.map(parse) >> kx.map(parse)  # type: ignore[arg-type]
 parsed = kx.map(parse)
