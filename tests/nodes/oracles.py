@@ -7,10 +7,11 @@ from typing import Any
 
 Event = tuple[Any, float, Any]  # key, time, value
 Over = tuple[Any, float, float, list[Any]]  # key, start, end, values
+Closings = list[int]  # after how many events each window closes; one more than there are: at the end
 
 
-def spans(events: Iterable[Event], size: int, step: int, lateness: float) -> tuple[list[Over], list[Any]]:
-    """The final windows of a fixed length in the order in which they close, and the late values.
+def spans(events: Iterable[Event], size: int, step: int, lateness: float) -> tuple[list[Over], list[Any], Closings]:
+    """The final windows of a fixed length in the order in which they close, the late values, and when they close.
 
     Whole numbers only.  Every window is tried for every event, and its closing looked for in all that came.
     """
@@ -30,7 +31,7 @@ def spans(events: Iterable[Event], size: int, step: int, lateness: float) -> tup
         return next((i for i, now in enumerate(latest) if now >= window[1] + size + lateness), len(latest))
 
     order = sorted(held, key=lambda w: (closed(w), w[1]))  # ``held`` keeps the order of opening for the rest
-    return [(key, start, start + size, held[key, start]) for key, start in order], late
+    return [(key, start, start + size, held[key, start]) for key, start in order], late, [closed(w) for w in order]
 
 
 def sessions(events: Iterable[Event], gap: float) -> list[Over]:

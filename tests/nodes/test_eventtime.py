@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -34,13 +35,30 @@ def over(windows: list[Any]) -> list[tuple[Any, ...]]:
 def test_windows_are_those_of_the_oracle(size: int, step: int, events: list[Any], lateness: int) -> None:
     """Each window once, with the items that came in time, in the order in which they close; the late ones apart."""
     how: Any = {"tumbling": size} if size == step else {"sliding": (size, step)}
-    windows, late = oracles.spans(events, size, step, lateness)
+    windows, late, _ = oracles.spans(events, size, step, lateness)
 
     graph = by_key(lateness=lateness, late=kx.to_list(), **how) >> kx.to_list()
     came, given = (kx.source(events) >> graph).run()
     assert over(given) == windows and [event[2] for event in came] == late
     assert all(w.final and w.count == len(w.value) for w in given)
     assert over((kx.source(events) >> by_key(lateness=lateness, **how)).collect()) == windows
+
+
+@given(EVENTS, st.integers(0, 40))
+def test_a_window_is_given_at_the_event_that_closes_it(events: list[Any], lateness: int) -> None:
+    """Not one later: the watermark has only to reach its end and the lateness."""
+    _, _, closings = oracles.spans(events, 10, 5, lateness)
+    given: list[Any] = []
+    came: list[int] = []
+    subject: kx.Subject[Any] = kx.Subject()
+    (subject >> by_key(sliding=(10, 5), lateness=lateness)).subscribe(given.append)
+    for n, event in enumerate(events, 1):
+        subject.on_next(event)
+        came += [n] * (len(given) - len(came))
+    subject.on_completed()
+    came += [len(events) + 1] * (len(given) - len(came))
+
+    assert came == [min(n, len(events) + 1) if n <= len(events) else len(events) + 1 for n in closings]
 
 
 @given(EVENTS, st.integers(1, 12))
@@ -64,6 +82,19 @@ def test_every_event_is_in_one_session_or_late(events: list[Any], gap: int, late
         (w.key, w.start, w.end, w.count, w.value) for w in folded]
     for w in given:
         assert w.start == min(e[1] for e in w.value) and w.end == max(e[1] for e in w.value) + gap
+    if not late:
+        own = sorted(given, key=lambda w: (w.key, w.start))
+        assert all(a.end <= b.start for a, b in pairwise(own) if a.key == b.key)
+
+
+def test_an_item_of_a_session_that_is_over_is_late_unless_another_takes_it_in() -> None:
+    """What is late is the session that the item would make, not the item."""
+    def late(*times: float) -> list[float]:
+        events = [("a", t, None) for t in times]
+        return [e[1] for e in (kx.source(events) >> by_key(session=8, late=kx.to_list()) >> kx.to_list()).run()[0]]
+
+    assert late(0, 50, 3) == [3] and late(0, 50, 45) == [] and late(0, 5, 9, 12, 3) == [] and late(0, 50, 43) == []
+    assert late(0, 50, 42) == [42]
 
 
 @pytest.mark.parametrize("how", [{"tumbling": 10}, {"sliding": (10, 5)}, {"session": 8}], ids=str)
@@ -103,9 +134,16 @@ def test_a_session_that_goes_on_is_told_of_again() -> None:
     assert [(w.start, w.end, w.count, w.final) for w in given] == [
         (0, 8, 1, False), (0, 12, 2, False), (20, 28, 1, False), (0, 19, 3, False), (0, 19, 3, True),
         (20, 28, 1, True), (31, 39, 1, True)]
+    events = [("a", 0, 0), ("a", 4, 1), ("a", 9, 2), ("b", 30, 3)]
+    given = (kx.source(events) >> by_key(session=8, lateness=30, partial="watermark")).collect()
+    assert (given[0].start, given[0].end, given[0].count, given[0].final) == (0, 17, 3, False)
+    events = [("a", 0, 0), ("a", 10, 1), ("a", 5, 2), ("b", 30, 3)]
+    given = (kx.source(events) >> by_key(session=8, lateness=30, partial="watermark")).collect()
+    assert [(w.start, w.end, w.count, w.final) for w in given] == [
+        (0, 8, 1, False), (0, 18, 3, False), (0, 18, 3, True), (30, 38, 1, True)]
     events = [("a", 0, 0), ("a", 12, 1), ("a", 6, 2)]
     (one,) = (kx.source(events) >> by_key(session=8, lateness=30)).collect()
-    assert (one.start, one.end) == (0, 20) and [e[2] for e in one.value] == [0, 1, 2]
+    assert (one.start, one.end, one.count) == (0, 20, 3) and [e[2] for e in one.value] == [0, 1, 2]
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1).map(lambda xs: [x / 10 for x in xs]),
@@ -190,6 +228,13 @@ def test_a_seed_is_copied_for_each_window() -> None:
     events = [("a", 1, 0), ("b", 2, 1), ("a", 12, 2)]
     given = (kx.source(events) >> by_key(tumbling=10, fold=([], add))).collect()
     assert [w.value for w in given] == [[0], [1], [2]]
+
+
+def test_the_earlier_of_two_windows_is_told_of_first() -> None:
+    """An item is in several; what it gives is in the order of their starts."""
+    given = (kx.source([("a", 7, 0)]) >> by_key(sliding=(10, 5), partial="item")).collect()
+
+    assert [(w.start, w.final) for w in given] == [(0, False), (5, False), (0, True), (5, True)]
 
 
 def test_a_partial_list_is_not_changed_afterwards() -> None:
