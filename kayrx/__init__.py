@@ -18,6 +18,7 @@ install(
     engine="kayrx.runtime.faces",
     callbacks="kayrx.runtime.callbacks",
     place="kayrx.runtime.place",
+    processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         KayrxError,
         MissingDependency,
         RunError,
+        WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
     from kayrx.nodes.about import (
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     )
     from kayrx.nodes.derived import count, sum
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
+    from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, conflate
     from kayrx.nodes.growth import expand
@@ -74,7 +77,7 @@ if TYPE_CHECKING:
         timeout,
     )
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
-    from kayrx.nodes.place import Placement, threads
+    from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import (
@@ -101,7 +104,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
-                    "MissingDependency RunError",
+                    "MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
     "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
                          "with_index",
@@ -109,12 +112,13 @@ _HOMES = {
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
+    "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
-    "kayrx.nodes.place": "Placement threads",
+    "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
@@ -134,18 +138,18 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
-    "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "World",
-    "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map", "conflate",
-    "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct",
-    "distinct_until_changed", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter",
-    "first", "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize", "merge",
-    "merge_prioritized", "pairwise", "partition", "pause_when", "queue_source", "race", "reduce", "resource",
-    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
-    "source", "stateful_map", "sum", "switch_map", "take", "take_last", "take_until", "take_while", "tap",
-    "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "with_index",
-    "with_latest_from", "zip", "zip_latest",
+    "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph",
+    "GraphError", "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError",
+    "OnNext", "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window",
+    "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat",
+    "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay",
+    "dematerialize", "distinct", "distinct_until_changed", "each", "element_at", "exhaust_map", "expand",
+    "exponential", "fallback", "filter", "first", "flat_map", "ignore_elements", "interval", "it", "last", "lines",
+    "map", "materialize", "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes",
+    "queue_source", "race", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip",
+    "skip_errors", "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take",
+    "take_last", "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp",
+    "to_list", "unit", "window_by", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -40,6 +40,10 @@ class AbandonedCall(RunError):
     """A call on a thread outlived its timeout or the run's deadline and could not be stopped."""
 
 
+class WorkerDied(RunError):
+    """A worker process ended by itself or was killed while it worked on an item."""
+
+
 class CallTimeout(RunError, TimeoutError):
     """A ``timeout`` guard ran out; ``which`` is ``first``, ``idle`` or ``total``."""
 
@@ -54,5 +58,5 @@ class MissingDependency(KayrxError, ImportError):
 
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "GraphError",
-    "KayrxError", "MissingDependency", "RunError",
+    "KayrxError", "MissingDependency", "RunError", "WorkerDied",
 ]

@@ -53,12 +53,12 @@ def function_name(fn: object) -> str | None:
 class Node:
     """One node of a graph.  Subclasses add their fields; ``kayrx.plan`` gives them meaning.
 
-    ``role``   how the node joins: source, step, sink, fan_out, fan_in or guard
-    ``word``   the name of the factory that makes it, as the user typed it
-    ``local``  True if it holds a live object, so the graph cannot leave this process
-    ``expands``  True if one item may become many: its generated form opens a loop
-    ``asks``     True if its generated form asks the run for something
-    ``beside`` True for a fan-in that joins its graphs to the stream before it
+    ``role``     how the node joins: source, step, sink, fan_out, fan_in or guard
+    ``word``     the name of the factory that makes it, as the user typed it
+    ``local``    True if it holds a live object, so the graph cannot leave this process
+    ``expands``  True if it may give several items for one, so its form opens a block
+    ``asks``     True if its form asks something of the run
+    ``beside``   True for a fan-in that joins its graphs to the stream before it
     """
 
     role: ClassVar[Role] = "step"

@@ -15,7 +15,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node, Resource
-from kayrx.nodes.place import Placement
+from kayrx.nodes.place import Placement, Processes
 from kayrx.nodes.replay import FileLines, Items, Replayable
 from kayrx.nodes.values import needs_function, span, whole
 
@@ -64,6 +64,8 @@ class Source(Node):
         if self.kind == "nothing":
             raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
                              "an async iterable, a callable that gives one, an Observable or a publisher")
+        if isinstance(self.on, Processes):
+            raise GraphError("source(x, on=): a source is read in a thread of this process: on=kx.threads(1)")
         if self.cursor is not None and self.kind != "callable":
             raise GraphError("source(connect, cursor=): only a callable can be opened again at a cursor")
 

@@ -14,7 +14,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node, function_name
-from kayrx.nodes.place import Placement
+from kayrx.nodes.place import Placement, check_placed
 from kayrx.nodes.values import EMPTY, is_async, is_generator, needs_function, whole
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Map(Node):
         whole("map", "concurrency", self.concurrency, 1)
         if is_generator(self.fn):
             raise GraphError(f"map({self.label}): a generator function gives many items; use flat_map")
+        check_placed(f"map({self.label})", self.fn, self.on, self.is_async)
         if self.concurrency > 1 and not self.waits:
             raise GraphError(f"map({self.label}, concurrency={self.concurrency}): the function is synchronous, "
                              "so nothing runs beside it; make it async or give on=kx.threads(n)")
@@ -127,8 +128,9 @@ def map(fn: Callable[[Any], Any], *, concurrency: int = 1, ordered: bool = True,
     In:      ``fn`` is a function, an async function or an expression (``kx.it * 10``);
              ``concurrency`` calls at most are under way, from their start until their result has
              left; ``ordered=False`` gives results as they come; ``on=kx.threads(n)`` calls a
-             blocking function on worker threads; ``is_async=True`` says that a function which
-             looks synchronous returns an awaitable.
+             blocking function on worker threads, ``on=kx.processes(n)`` a computing one in worker
+             processes; ``is_async=True`` says that a function which looks synchronous returns an
+             awaitable.
     Memory:  ``concurrency`` items.
     Raises:  GraphError for a generator function (use flat_map) and for concurrency without waiting.
     Source:  ReactiveX "Map"; Pekko mapAsync, mapAsyncUnordered.

@@ -68,10 +68,17 @@ def check_guards(step: Step) -> None:
         if isinstance(inner.node, STATEFUL):  # a unit is called anew for each item and attempt
             raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, where its "
                                f"state would not outlive an item; write the guard directly after the {inner.node.word}")
+        if getattr(inner.node, "on", None) is not None:
+            raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, whose calls "
+                               "run in place; write the guard directly after that node")
     if sum(s.node.expands for s in step.inner) > NESTING:
         raise CompileError(f"{first.where} cannot guard {step.where}: a unit holds at most {NESTING} nested "
                            "expansions (flat_map); make it several units")
     timed = next((g for g in step.guards if isinstance(g, Timeout)), None)
+    place = getattr(node, "on", None)
+    if timed is not None and place is not None and place.batch > 1:
+        raise CompileError(f"{timed.where} cannot time {step.where}, whose items go {place.batch} to a call; "
+                           "say batch=1")
     blocking = [s for s in (step.inner or (step,)) if not waits(s.node)]
     if timed is not None and blocking and not any(waits(s.node) for s in step.inner):
         fn = blocking[0]

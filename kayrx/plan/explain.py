@@ -10,7 +10,8 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes import ends, eventtime, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
 from kayrx.plan.traits import step_waits
@@ -39,7 +40,7 @@ def explain(graph: Graph[Any, Any], **options: Any) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
@@ -114,6 +115,9 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
+            case eventtime.WindowBy() as node:
+                out.append(f"{step.label}: {counted(node.max_windows, 'window')}"
+                           + (", all items of each" if node.fold is None else ""))
             case time.Delay() as node:
                 out.append(f"{step.label}: {counted(node.size, 'item')}")
             case transform.Rx() as node:
@@ -159,12 +163,14 @@ def resumes(node: Node) -> bool:
 
 
 def places(plan: Plan) -> list[str]:
-    """Where a thread runs."""
+    """Where a thread or process runs."""
     out = []
     for step in every(plan.steps()):
         place = getattr(step.node, "on", None)
         if place is not None:
-            out.append(f"{step.label} on {counted(place.workers, 'worker thread')}")
+            kind = "process" if isinstance(place, Processes) else "thread"
+            calls = f", {place.batch} items to a call" if place.batch > 1 else ""
+            out.append(f"{step.label} on {counted(place.workers, f'worker {kind}')}{calls}")
         elif isinstance(step.node, ends.Lines) and plan.loop:
             out.append(f"{step.label} reads in a worker thread")
     return out
@@ -202,6 +208,8 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
         case until.BufferUntil(count=None):
             yield f"{step.where} holds as many items as come before one of until= (unbounded); add count="
+        case eventtime.WindowBy(fold=None):
+            yield f"{step.where} holds all items of the windows that are open (unbounded); add fold=(seed, fn)"
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
     if node.unbounded is not None:

@@ -59,6 +59,11 @@ def _(node: Node) -> bool:
 
 
 @waits.register
+def _(node: until.PauseWhen) -> bool:
+    return True  # without time nothing could end a pause
+
+
+@waits.register
 def _(node: windows.Buffer) -> bool:
     return node.timed
 

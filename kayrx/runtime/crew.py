@@ -16,6 +16,7 @@ from kayrx.nodes.transform import FlatMap, Map
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
+from kayrx.runtime.batches import item_by_item
 from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
@@ -87,17 +88,17 @@ class Crew:
         self.most = place.in_flight
         workers = place.start(node.fn)
         self.run.workers.append(workers)
-        async with workers as call:
-            async def at_place(item: Any) -> Any:
-                return (await call((item,)))[0]
-
-            guarded = self.run.guard(self.step)
-            slot = getattr(workers, "slot", None)
+        async with workers as call, item_by_item(place, call, self.run.backend) as one:
+            seat = getattr(workers, "seat", None) if place.batch == 1 else None
+            guarded = self.run.guard(self.step) if self.step.guards else None
 
             async def placed(item: Any) -> Any:
-                if slot is not None:
-                    await slot()  # outside the guards: waiting for a thread is no part of the call's time
-                return await guarded.call(at_place, (item,)) if self.step.guards else await at_place(item)
+                if seat is None:
+                    return await guarded.call(one, (item,)) if guarded else await one(item)
+                with seat() as seated:
+                    await seated.ready()  # outside the guards: waiting for a worker is no part of the call's time
+                    return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
+                        else await seated.one(item)
 
             self.fn = placed
             if self.run.ledger.exact:

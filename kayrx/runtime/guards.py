@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from copy import copy
 from functools import partial, singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,13 @@ class Guarded:
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
         self.deadlines = Deadlines()
+        self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
+
+    def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
+        """The same guards around one call of a worker, which is waited for outside their time."""
+        one = copy(self)
+        one.ready = ready
+        return one
 
     # -- one call, one outcome -------------------------------------------------------------------
 
@@ -147,6 +155,8 @@ async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
     bounds = [(s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
                                   (guard.idle, "idle")) if s is not None]
     seconds, which = min(bounds)
+    if guarded.ready is not None:
+        await guarded.ready()  # a worker that was killed or is stuck is no part of the next attempt's time
     return await timed(guarded, call(), seconds, which)
 
 

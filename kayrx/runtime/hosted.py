@@ -29,7 +29,7 @@ from kayrx.runtime.subscriber import QueueSubscriber
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class SegmentScheduler(PeriodicScheduler):

@@ -6,6 +6,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import anyio
 
 from kayrx.nodes.place import Call, Threads
 from kayrx.runtime.backend import current
+from kayrx.runtime.worker import with_open
 from kayrx.runtime.world import THE_WORLD
 
 OPEN: set[Workers] = set()
@@ -36,7 +38,7 @@ class Workers:
 
     def __init__(self, place: Threads, fn: Callable[[Any], Any]) -> None:
         self.place, self.fn = place, fn
-        self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Callable[[Callable[[Any], Any]], None] | None] = queue.SimpleQueue()
         self.alive = place.workers
         self.abandoned = False
         self.ending: Any = None
@@ -73,9 +75,15 @@ class Workers:
         return self.alive
 
     def _work(self) -> None:
-        while (job := self.jobs.get()) is not None:
-            job()
-            del job  # the item and its result must not live until the next one
+        with ExitStack() as stack:
+            fn: Callable[[Any], Any]
+            try:
+                fn = with_open(self.fn, stack)
+            except Exception as error:
+                fn = partial(failing, error)
+            while (job := self.jobs.get()) is not None:
+                job(fn)
+                del job  # the item and its result must not live until the next one
         self.backend.from_thread(self._gone)
 
     def _gone(self) -> None:
@@ -83,7 +91,16 @@ class Workers:
         if self.ending is not None:
             self.backend.wake(self.ending)
 
-    async def slot(self) -> None:
+    def seat(self) -> Workers:
+        """One for all: no thread is kept for an item, a call waits until one is free."""
+        return self
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def ready(self) -> None:
         """Wait for a free thread: one that was given up is not free until its call returns."""
         while self.busy >= self.place.in_flight:
             park = self.backend.park()
@@ -98,16 +115,17 @@ class Workers:
 
     async def call(self, batch: Sequence[Any]) -> Sequence[Any]:
         """The results of a batch, item by item; raises what the function raised."""
-        return [await self._one(item) for item in batch]
+        return [await self.one(item) for item in batch]
 
-    async def _one(self, item: Any) -> Any:
+    async def one(self, item: Any) -> Any:
+        """The result of one call; cancelled, it goes on without us."""
         park = self.backend.park()
         outcome: list[Any] = []
         context = contextvars.copy_context()
 
-        def job() -> None:
+        def job(fn: Callable[[Any], Any]) -> None:
             try:
-                outcome[:] = [context.run(self.fn, item), None]
+                outcome[:] = [context.run(fn, item), None]
             except BaseException as error:
                 outcome[:] = [None, error]
             self.backend.from_thread(partial(self._returned, park))
@@ -119,6 +137,11 @@ class Workers:
         if error is not None:
             raise error
         return value
+
+
+def failing(error: Exception, item: Any) -> Any:
+    """What a thread calls whose resource could not be opened."""
+    raise error
 
 
 def threads(place: Threads, fn: Callable[[Any], Any]) -> Workers:

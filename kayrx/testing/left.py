@@ -1,4 +1,4 @@
-"""What a run has left behind: threads, open files, tasks of asyncio or trio."""
+"""What a run has left behind: threads, processes, open files, tasks of asyncio or trio."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class Left:
     """What is alive now and was not before; empty is what law 8 asks for."""
 
     threads: list[str] = field(default_factory=list)
+    processes: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.threads or self.files or self.tasks)
+        return bool(self.threads or self.processes or self.files or self.tasks)
 
 
 def _files() -> dict[str, str]:
@@ -33,6 +34,17 @@ def _files() -> dict[str, str]:
         try:
             found[number] = os.readlink(f"/proc/self/fd/{number}")
         except OSError:  # the listing's own descriptor
+            continue
+    return found
+
+
+def _children() -> set[int]:
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/children") as file:
+                found.update(map(int, file.read().split()))
+        except OSError:  # a thread that has just ended
             continue
     return found
 
@@ -60,9 +72,10 @@ def left_behind() -> Iterator[Left]:
     >>> bool(left)
     False
     """
-    threads, files, tasks = set(threading.enumerate()), _files(), _tasks()
+    threads, files, tasks, processes = set(threading.enumerate()), _files(), _tasks(), _children()
     left = Left()
     yield left
     left.threads = [t.name for t in threading.enumerate() if t not in threads and t.is_alive()]
+    left.processes = sorted(_children() - processes)
     left.files = [path for number, path in _files().items() if files.get(number) != path]
     left.tasks = [name for task, name in _tasks().items() if task not in tasks]

@@ -98,6 +98,11 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                  {"delivered": 5}),
     "windows": (lambda: one_to(8) >> kx.sliding(3) >> kx.map(pause) >> kx.pairwise() >> kx.to_list(),
                 {"absorbed": 14, "delivered": 5}),
+    "window_by": (lambda: one_to(8) >> kx.window_by(event_time=kx.it, sliding=(4, 2)) >> kx.map(pause) >> kx.to_list(),
+                  {"absorbed": 8, "delivered": 6}),
+    "window_by and late items": (
+        lambda: kx.source([1, 9, 2, 12]) >> kx.window_by(event_time=kx.it, tumbling=4, late=kx.each(pause))
+        >> kx.to_list(), {"absorbed": 3, "delivered": 4}),
     "reduce": (lambda: one_to(8) >> kx.map(pause) >> kx.reduce(lambda a, b: a + b) >> kx.to_list(),
                {"absorbed": 8, "delivered": 1}),
     "zip": (lambda: one_to(20) >> [kx.map(str), kx.map(pause)] >> kx.zip() >> kx.to_list(),

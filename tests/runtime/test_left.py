@@ -185,6 +185,17 @@ def test_threads_and_files_end_with_their_run(end: Callable[[Any], Awaitable[Non
     run_virtual(main, loop)
 
 
+@pytest.mark.parametrize("end", ENDS)
+def test_processes_end_with_their_run(end: Callable[[Any], Awaitable[None]], loop: str) -> None:
+    """Worker processes and the pipes to them are gone when the run is, in whatever way it ends."""
+    async def main() -> None:
+        with left_behind() as left:
+            await end(kx.source(range(40)) >> kx.map(abs, on=kx.processes(2)))
+        assert not left
+
+    run_virtual(main, loop)
+
+
 def test_a_run_that_has_ended_holds_no_item() -> None:
     """The items of a run are free once it is over; only its result is kept."""
     class Item:

@@ -82,6 +82,9 @@ assert_type(kx.map(parse)("1"), list[int])
 assert_type(texts >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(ask), Graph[Never, int])
 assert_type(texts >> kx.map(ask, concurrency=4, ordered=False), Graph[Never, int])
+assert_type(texts >> kx.map(parse, on=kx.processes(2, batch=8, linger=0.1, in_flight=99)), Graph[Never, int])
+assert_type(texts >> kx.map(parse, on=kx.threads(2)), Graph[Never, int])
+assert_type(kx.Failed(kx.WorkerDied()).error, BaseException)
 assert_type(texts >> parse, Graph[Never, int])
 assert_type(texts >> parse >> show >> parse, Graph[Never, int])
 assert_type(texts >> kx.flat_map(words), Graph[Never, str])
@@ -132,6 +135,8 @@ def heard(notification: kx.Notification[int]) -> int:
             raise error
         case kx.OnCompleted():
             return 0
+def count_up(held: int, text: str) -> int:
+    return held + 1
 
 
 def longest(held: str, text: str) -> str:
@@ -156,6 +161,18 @@ assert_type(texts >> kx.last(str.isdigit, None), Graph[Never, str | None])
 assert_type(texts >> kx.ignore_elements(), Graph[Never, Never])
 assert_type(texts >> kx.filter(bool) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(count=2) >> kx.map(sum), Graph[Never, int])
+
+
+
+def second(text: str) -> float:
+    return 0.0
+
+
+assert_type(texts >> kx.window_by(len, event_time=second, tumbling=1), Graph[Never, kx.Window[list[str]]])
+assert_type(texts >> kx.window_by(event_time=second, sliding=(2, 1), fold=(0, count_up)),
+            Graph[Never, kx.Window[int]])
+assert_type(texts >> kx.window_by(event_time=second, session=1, fold=(0, count_up, max)),
+            Graph[Never, kx.Window[int]])
 assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
@@ -247,4 +264,6 @@ kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
 texts >> kx.take_until(3)  # type: ignore[arg-type]
+kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
+kx.map(parse, on=2)  # type: ignore[call-overload]
 kx.zip(texts, 3)  # type: ignore[call-overload]
