@@ -31,8 +31,18 @@ def detaches(plan: Plan, segment: Segment) -> bool:
 
 def told_below(plan: Plan, segment: Segment) -> bool:
     """True if a `materialize` stands below the segment."""
-    below = [plan.segments[target] for i in segment.outs if (target := plan.gates[i].target) is not None]
-    return any((s.head is not None and isinstance(s.head.node, Materialize)) or told_below(plan, s) for s in below)
+    todo, seen = [segment], set()
+    while todo:
+        for i in todo.pop().outs:
+            target = plan.gates[i].target
+            if target is None or target in seen:
+                continue
+            seen.add(target)
+            below = plan.segments[target]
+            if below.head is not None and isinstance(below.head.node, Materialize):
+                return True
+            todo.append(below)
+    return False
 
 
 def failed(run: Context, error: BaseException, segment: Segment, step: Step | None = None,
