@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kayrx.testing import laws
     from kayrx.testing.clock import VirtualClock, VirtualLoop, run_virtual, virtual_world
     from kayrx.testing.diagram import MarbleError
+    from kayrx.testing.faults import Fault, Faults
     from kayrx.testing.left import Left, left_behind
     from kayrx.testing.marble import marbles
     from kayrx.testing.rx import rx_scheduler
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "kayrx.testing.clock": "VirtualClock VirtualLoop run_virtual virtual_world",
     "kayrx.testing.diagram": "MarbleError",
+    "kayrx.testing.faults": "Fault Faults",
     "kayrx.testing.left": "Left left_behind",
     "kayrx.testing.marble": "marbles",
     "kayrx.testing.rx": "rx_scheduler",
@@ -28,8 +30,8 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "Left", "MarbleError", "Schedule", "Trace", "VirtualClock", "VirtualLoop", "laws", "left_behind", "marbles",
-    "run_virtual", "rx_scheduler", "virtual_world",
+    "Fault", "Faults", "Left", "MarbleError", "Schedule", "Trace", "VirtualClock", "VirtualLoop", "laws",
+    "left_behind", "marbles", "run_virtual", "rx_scheduler", "virtual_world",
 ]
 
 
