@@ -15,6 +15,7 @@ import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
+import kayrx.testing as kit
 from kayrx.graph.graph import Graph, Sink
 
 
@@ -240,6 +241,24 @@ operated: Callable[[Any], reactivex.Observable[int]] = kx.map(parse).operator()
 assert_type(texts.explain(), str)
 assert_type(texts.check(), list[str])
 assert_type(kx.constant(1).wait(1), float)
+
+# -- the testing kit
+
+
+async def count() -> int:
+    return len(await (texts >> kx.to_list()))
+
+
+assert_type(kit.run_virtual(count), int)
+assert_type(kit.run_virtual(count, "trio", seed=1, patience=0.1), int)
+assert_type(kit.Schedule(1).run(count, "trio"), int)
+assert_type(kit.marbles(kx.take(2), "-a|", values={"a": 1}, until="--!"), kit.Trace)
+assert_type(kit.marbles(kx.merge, "-a|", "-b|").error, Exception | None)
+assert_type(kit.laws.check(kx.map(parse), ["1"], expect=[1], ordered=False), None)
+assert_type(kit.Faults(1).function(parse), Callable[..., Any])
+assert_type(kit.virtual_world(1), kx.World)
+kit.marbles(kx.take(2), 3)  # type: ignore[arg-type]
+kit.run_virtual(parse)  # type: ignore[arg-type]
 
 # -- wrong joins are type errors
 numbers >> kx.each(parse)  # type: ignore[operator]
