@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.derived import count, sum
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.feed import queue_source
-    from kayrx.nodes.flow import backpressure, conflate
+    from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
     from kayrx.nodes.guards import (
         Letter,
         constant,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
     from kayrx.nodes.switch import exhaust_map, switch_map
-    from kayrx.nodes.time import debounce, delay, sample, throttle_first
+    from kayrx.nodes.time import debounce, delay, keep_alive, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
     from kayrx.nodes.until import pause_when, skip_until, take_until
@@ -83,14 +83,14 @@ _HOMES = {
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.feed": "queue_source",
-    "kayrx.nodes.flow": "backpressure conflate",
+    "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Placement threads",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
     "kayrx.nodes.switch": "exhaust_map switch_map",
-    "kayrx.nodes.time": "debounce delay sample throttle_first",
+    "kayrx.nodes.time": "debounce delay keep_alive sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
     "kayrx.nodes.until": "pause_when skip_until take_until",
@@ -106,13 +106,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
-    "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "combine_latest", "concat",
-    "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay", "distinct_until_changed",
-    "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines", "map",
-    "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "queue_source", "race", "reduce",
-    "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "sliding",
-    "source", "sum", "switch_map", "take", "take_until", "take_while", "tap", "threads", "throttle_first",
-    "timeout", "timer", "to_list", "unit", "with_latest_from", "zip", "zip_latest",
+    "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "coalesce", "combine_latest",
+    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
+    "distinct_until_changed", "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval",
+    "it", "keep_alive", "lines", "map", "merge", "merge_prioritized", "pairwise", "partition", "pause_when",
+    "prefetch", "queue_source", "race", "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan",
+    "share", "sink", "skip", "skip_errors", "skip_until", "sliding", "source", "sum", "switch_map", "take",
+    "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit",
+    "with_latest_from", "zip", "zip_latest",
 ]
 
 

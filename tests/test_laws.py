@@ -102,6 +102,9 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
     "backpressure": (kx.backpressure(3), lambda xs: xs),
+    "prefetch": (kx.prefetch(3), lambda xs: xs),
+    "measured": (kx.backpressure(5, bytes=64, size_of=abs, low=0.5), lambda xs: xs),
+    "coalesce": (kx.coalesce(3, operator.add) >> kx.sum(), lambda xs: [sum(xs)]),
     "rx skip": (kx.rx(ops.skip(1)), lambda xs: xs[1:]),
     "rx last": (kx.rx(ops.take_last(2)), lambda xs: xs[-2:]),
     "retry": (kx.map(abs) >> kx.retry(2), lambda xs: [abs(x) for x in xs]),
@@ -137,6 +140,8 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
+    "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }

@@ -20,7 +20,7 @@ from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
-from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, lossy, parks, step_waits
+from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, of_a_queue, parks, queued, step_waits
 
 DEFAULT = 16
 HOT = 1024
@@ -55,13 +55,13 @@ class Cutter:
         return self.drafts[-1]
 
     def gate(self, origin: Draft, target: Draft, size: int, reason: str,
-             overflow: flow.Overflow = "block", port: str = "") -> None:
+             overflow: flow.Policy = "block", port: str = "") -> None:
         gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port)
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
 
-    def after(self, origin: Draft, size: int, reason: str, overflow: flow.Overflow = "block") -> Draft:
+    def after(self, origin: Draft, size: int, reason: str, overflow: flow.Policy = "block") -> Draft:
         target = self.draft("gate")
         self.gate(origin, target, size, reason, overflow)
         return target
@@ -134,10 +134,10 @@ class Cutter:
         at.lanes.append(self.gates[-1].index)
 
     def asked(self, step: Step, node: flow.Backpressure, at: Draft) -> Draft:
-        if at.fed == "push" and not at.steps and self.loop:
-            self.hot(at, node.size, node.overflow, f"{step.label} asked for")
+        if at.fed == "push" and not at.steps and self.loop and (overflow := of_a_queue(node)):
+            self.hot(at, node.size, overflow, f"{step.label} asked for")
             return at
-        if lossy(node) or at.waits:
+        if queued(node) or at.waits:
             return self.after(at, node.size, f"{step.label} asked for", node.overflow)
         self.gates.append(Gate(len(self.gates), at.index, at.index, node.size, node.overflow,
                                f"{step.label} asked for", pulled=True))
@@ -190,7 +190,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
     """
     steps = all_steps(nodes)
     shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
-                 or lossy(s.node) for s in steps)
+                 or queued(s.node) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
         or ((on_loop or streamed) and any(blocks(s) for s in steps))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kayrx.nodes import combine, units
-from kayrx.nodes.flow import Overflow
+from kayrx.nodes.flow import Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
 from kayrx.plan.plan import Gate, Options, Segment
@@ -215,13 +215,13 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
         e.stop("outs.over")
 
 
-def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False, late: bool = False) -> None:
+def into(e: Emitter, i: int, overflow: Policy, x: str, *, child: bool = False, late: bool = False) -> None:
     """One gate.  Only a full one costs an await; a gate that its reader has left swallows."""
     if e.options.events:
         x = f"({f'run.child({e.ident}, {i})' if child else e.ident}, {x})"
     gate = e.state(f"gate{i}", f"outs.gates[{i}]")
     if overflow != "block":
-        e.line(f"{gate}.offer({x})")
+        e.line(f"await {gate}.put({x})" if holds(overflow) else f"{gate}.offer({x})")
         return
     items = e.state(f"items{i}", f"outs.gates[{i}].items")
     size = e.state(f"size{i}", f"outs.gates[{i}].size")

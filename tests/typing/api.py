@@ -113,6 +113,11 @@ assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
 assert_type(texts >> kx.take(2).named("few"), Graph[Never, Any])
+assert_type(texts >> kx.prefetch(2) >> kx.coalesce(2, longest) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.rate_limit(5, key=len, cost=len) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, "") >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, str) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.backpressure(5, bytes=10, size_of=len, low=0.5) >> kx.map(parse), Graph[Never, int])
 assert_type(kx.unit(kx.map(parse), name="p"), Graph[str, int])
 
 # -- a pipeline of every family keeps its types to the end
