@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.place import Placement, threads
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.sides import also_to, balance, divert_to, wire_tap
     from kayrx.nodes.switch import exhaust_map, switch_map
     from kayrx.nodes.time import debounce, delay, keep_alive, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
@@ -89,6 +90,7 @@ _HOMES = {
     "kayrx.nodes.place": "Placement threads",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.sides": "also_to balance divert_to wire_tap",
     "kayrx.nodes.switch": "exhaust_map switch_map",
     "kayrx.nodes.time": "debounce delay keep_alive sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
@@ -106,14 +108,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
-    "Sink", "Subject", "World", "backpressure", "branch", "broadcast", "buffer", "coalesce", "combine_latest",
-    "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval",
-    "it", "keep_alive", "lines", "map", "merge", "merge_prioritized", "pairwise", "partition", "pause_when",
-    "prefetch", "queue_source", "race", "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan",
-    "share", "sink", "skip", "skip_errors", "skip_until", "sliding", "source", "sum", "switch_map", "take",
+    "Sink", "Subject", "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "coalesce",
+    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
+    "distinct_until_changed", "divert_to", "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map",
+    "interval", "it", "keep_alive", "lines", "map", "merge", "merge_prioritized", "pairwise", "partition",
+    "pause_when", "prefetch", "queue_source", "race", "rate_limit", "reduce", "resource", "retry", "rx", "sample",
+    "scan", "share", "sink", "skip", "skip_errors", "skip_until", "sliding", "source", "sum", "switch_map", "take",
     "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit",
-    "with_latest_from", "zip", "zip_latest",
+    "wire_tap", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -124,6 +124,7 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "take_until never": (kx.take_until(kx.source([])), lambda xs: xs),
     "skip_until": (kx.skip_until(kx.source([1])), lambda xs: xs),
     "buffer until": (kx.buffer(until=kx.source([1])) >> kx.map(sum), lambda xs: [sum(xs)] if xs else []),
+    "balance": (kx.balance(kx.map(abs), kx.map(abs)) >> kx.merge() >> kx.sum(), lambda xs: [sum(map(abs, xs))]),
     "race": (kx.broadcast(kx.map(kx.it + 1), kx.map(lambda x: x + 1)) >> kx.race(), lambda xs: [x + 1 for x in xs]),
     "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
                           >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
@@ -140,6 +141,9 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
+    "also_to": (kx.also_to(kx.to_list()), lambda xs: xs),
+    "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
     "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
     "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),

@@ -57,11 +57,13 @@ class Node:
     ``word``   the name of the factory that makes it, as the user typed it
     ``local``  True if it holds a live object, so the graph cannot leave this process
     ``beside`` True for a fan-in that joins its graphs to the stream before it
+    ``aside``  True for a fan-out whose branches end in sinks, while the stream goes on as its last port
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
     beside: ClassVar[bool] = False
+    aside: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)

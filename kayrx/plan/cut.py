@@ -161,12 +161,16 @@ class Cutter:
         keys = getattr(step.node, "keys", None) or range(1, len(step.node.branches) + 1)
         ports: list[Draft] = []
         starts = []
-        for key in keys:
+        known = len(self.sinks)
+        for key in [*keys, "main"] if step.node.aside else keys:
             starts.append(self.draft("gate"))
             self.gate(at, starts[-1], step.node.size, f"{step.label} splits", port=str(key))  # type: ignore[attr-defined]
-        for graph, start in zip(step.node.branches, starts, strict=True):
+        for graph, start in zip(step.node.branches, starts, strict=not step.node.aside):
             ends_ = self.series(graph.nodes, start)
             ports += ends_ if end_of(graph.nodes) != "closed" else []
+        if step.node.aside:
+            del self.sinks[known:]  # a side's result is none of the run's
+            return starts[-1:]
         return ports
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine, units
+from kayrx.nodes import combine, sides, units
 from kayrx.nodes.flow import Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
@@ -198,10 +198,13 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.indent("else:")
             into(e, 1, outs[1].overflow, x, late=late)
             e.dedent()
-        case combine.Branch():
-            ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
-            where = e.param("where", seg.fan.where if seg.fan else "")
-            e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
+        case combine.Branch() | sides.Balance():
+            if isinstance(node, sides.Balance):
+                e.line("way = await outs.roomy()")
+            else:
+                ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
+                where = e.param("where", seg.fan.where if seg.fan else "")
+                e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
             for i, gate in enumerate(outs):
                 e.indent(f"{'if' if i == 0 else 'elif'} way == {i}:")
                 into(e, i, gate.overflow, x, late=late)

@@ -18,7 +18,7 @@ import anyio
 
 from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
-from kayrx.plan.plan import Segment, Step
+from kayrx.plan.plan import Plan, Segment, Step
 from kayrx.plan.traits import is_pool
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
@@ -93,7 +93,8 @@ class Network:
         run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
         for lane in program.turns.values():
             run.gates[lane].turn = []
-        self.fans = [Fan([run.gates[i] for i in s.outs]) for s in self.plan.segments]
+        self.fans = [Fan([run.gates[i] for i in s.outs], run.gates[s.outs[-1]] if s.fan and s.fan.node.aside else None)
+                     for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 
@@ -278,19 +279,19 @@ def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, 
 
 
 def detaches(program: Program, segment: Segment) -> bool:
-    """True if the segment belongs to a branch of ``broadcast(on_error="detach")``."""
-    plan, index = program.plan, segment.index
-    seen: set[int] = set()
-    while index not in seen:
-        seen.add(index)
-        lanes = plan.segments[index].lanes
-        origin = plan.gates[lanes[0]].origin if len(lanes) == 1 else None
-        if origin is None:
-            return False
+    """True if the segment is inside a branch that was written to be cut off: all that it reads came through there."""
+    return detached_at(program.plan, segment.index, frozenset()) is not None
+
+
+def detached_at(plan: Plan, index: int, seen: frozenset[int]) -> int | None:
+    """The gate at which such a branch begins."""
+    def begins(lane: int) -> int | None:
+        origin = plan.gates[lane].origin
+        if origin is None or origin in seen:
+            return None
         fan = plan.segments[origin].fan
-        if fan is not None:
-            return getattr(fan.node, "on_error", "fail") == "detach"
-        index = origin
-    return False
+        cut = fan is not None and getattr(fan.node, "on_error", "fail") == "detach" and plan.gates[lane].port != "main"
+        return lane if cut else detached_at(plan, origin, seen | {origin})
 
-
+    found = {begins(lane) for lane in plan.segments[index].lanes}
+    return found.pop() if len(found) == 1 else None

@@ -42,7 +42,7 @@ def suspends(nodes: Sequence[Node]) -> bool:
     Keeping time alone is no such thing.
     """
     return any(step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
-               or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
+               or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------
