@@ -178,6 +178,11 @@ assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
 assert_type(texts >> kx.take(2).named("few"), Graph[Never, Any])
+assert_type(texts >> kx.prefetch(2) >> kx.coalesce(2, longest) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.rate_limit(5, key=len, cost=len) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, "") >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, str) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.backpressure(5, bytes=10, size_of=len, low=0.5) >> kx.map(parse), Graph[Never, int])
 assert_type(kx.unit(kx.map(parse), name="p"), Graph[str, int])
 
 # -- a pipeline of every family keeps its types to the end
@@ -218,6 +223,10 @@ assert_type(texts >> kx.skip_until(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.pause_when(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(until=texts) >> kx.map(sum), Graph[Never, int])
 assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.balance(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.also_to(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.wire_tap(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.divert_to(kx.each(parse), str.isdigit) >> kx.map(parse), Graph[Never, int])
 assert_type([1, 2] >> kx.map(show), Graph[Never, str])
 assert_type(reactivex.of(1, 2) >> kx.map(show), Graph[Never, str])
 assert_type([1, 2] >> kx.map(show) >> kx.to_list(), Sink[Never, list[str]])
@@ -281,6 +290,7 @@ numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
 texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
