@@ -150,7 +150,7 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
 OPTIONS: list[dict[str, Any]] = [{}, {"chunk": 1}, {"chunk": 7}, {"fuse": False}, {"inline": True},
-                                 {"chunk": 1, "fuse": False, "inline": True}]
+                                 {"events": True}, {"chunk": 1, "fuse": False, "inline": True}]
 
 
 def sync_answers(graph: Graph[Any, Any], items: list[int]) -> dict[str, list[int]]:

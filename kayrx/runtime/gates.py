@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 def gate_of(run: Context, data: plan.Gate, name: str) -> Gate:
     """The gate that the plan asks for."""
-    outside = data.target is None
-    match data.overflow:
-        case Measured() as measured:
-            return MeasuredGate(run, data.size, measured, name, outside=outside)
-        case Coalesced() as joining:
-            return CoalescingGate(run, joining, name, outside=outside)
-        case overflow:
-            return Gate(run, data.size, overflow, name, outside=outside)
+    outside, overflow = data.target is None, data.overflow
+    if isinstance(overflow, Measured):
+        return MeasuredGate(run, data.size, overflow, name, outside=outside)
+    if isinstance(overflow, Coalesced):
+        return CoalescingGate(run, overflow, name, outside=outside)
+    return Gate(run, data.size, overflow, name, outside=outside)
 
 
 class WaitingGate(Gate):
