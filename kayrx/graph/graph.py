@@ -191,9 +191,14 @@ class Graph(Generic[In, Out]):
         """The plan in words: fused runs, cuts and why, bounds, loss, repetition, threads."""
         return floor("plan").explain(self, **options)  # type: ignore[no-any-return]
 
-    def check(self, **options: Any) -> list[str]:
-        """Warnings, one a line: what holds without bound, loses, repeats or blocks, with the node's line."""
-        return floor("plan").warnings(self, **options)  # type: ignore[no-any-return]
+    def check(self, *, trial: Iterable[Any] | None = None, **options: Any) -> list[str]:
+        """Warnings, one a line: what holds without bound, loses, repeats or blocks, with the node's line.
+
+        What blocks the event loop is known by name (``time.sleep``, ``requests``, files, sockets ...).  With
+        ``trial=items`` the graph, sinks included, is run over them in place of its sources, and each function
+        that held the loop for more than 5 ms by the clock of ``world=`` is named too.
+        """
+        return floor("warn").warnings(self, trial=trial, **options)  # type: ignore[no-any-return]
 
     def draw(self, form: str = "text") -> str:
         """The graph drawn as ``text``, ``mermaid`` or ``svg``."""

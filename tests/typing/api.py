@@ -249,6 +249,7 @@ assert_type(texts.to_observable(), reactivex.Observable[str])
 operated: Callable[[Any], reactivex.Observable[int]] = kx.map(parse).operator()
 assert_type(texts.explain(), str)
 assert_type(texts.check(), list[str])
+assert_type(texts.check(trial=["1"], world=kx.World()), list[str])
 assert_type(kx.constant(1).wait(1), float)
 
 # -- the testing kit
