@@ -20,7 +20,7 @@ from kayrx.graph.node import Node
 if TYPE_CHECKING:
     from reactivex import Observable
 
-    from kayrx.nodes.feed import Publisher as Feed
+    from kayrx.nodes.feed import Publisher as Feed, Pushing
     from kayrx.plan.plan import Plan
     from kayrx.runtime.publisher import Processor, Publisher
     from kayrx.runtime.run import Run
@@ -75,7 +75,8 @@ class Graph(Generic[In, Out]):
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
 
-    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Graph[Never, Out]:
+    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
+                    ) -> Graph[Never, Out]:
         if isinstance(other, list) and other and all(isinstance(g, Graph) for g in other):
             fed = joins.feed(other, self.nodes)
             return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
@@ -245,8 +246,8 @@ class Sink(Graph[In, Nothing], Generic[In, R]):
         def run(self, **options: Any) -> R: ...
         def __await__(self) -> Generator[Any, Any, R]: ...
         def __rshift__(self, other: Guards[Any]) -> Sink[In, R]: ...  # type: ignore[override]
-        def __rrshift__(
-            self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Sink[Never, R]: ...
+        def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
+                        ) -> Sink[Never, R]: ...
         __aiter__ = None  # type: ignore[assignment]
 
 
