@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
+    from kayrx.nodes.files import tail
     from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
@@ -115,6 +116,7 @@ _HOMES = {
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
+    "kayrx.nodes.files": "tail",
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
@@ -150,7 +152,7 @@ __all__ = [
     "ignore_elements", "interval", "it", "keep_alive", "last", "lines", "map", "materialize", "merge",
     "merge_prioritized", "pairwise", "partition", "pause_when", "prefetch", "processes", "queue_source", "race",
     "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
-    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last",
+    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "tail", "take", "take_last",
     "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
     "unit", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]

@@ -12,6 +12,7 @@ from kayrx.nodes import (
     about,
     ends,
     feed,
+    files,
     flow,
     growth,
     select,
@@ -56,6 +57,11 @@ def _(node: transform.FlatMap | growth.Expand) -> bool:
 @waits.register(ends.Interval)
 @waits.register(ends.Timer)
 def _(node: Node) -> bool:
+    return True
+
+
+@waits.register(files.Tail)
+def _(node: files.Tail) -> bool:
     return True
 
 
