@@ -63,12 +63,15 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
+    from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.replay import Replayable
     from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.switch import exhaust_map, switch_map
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
+    from kayrx.nodes.until import pause_when, skip_until, take_until
     from kayrx.nodes.windows import buffer, sliding
     from kayrx.plan.plan import Options
     from kayrx.runtime.run import Run
@@ -86,12 +89,15 @@ _HOMES = {
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.switch": "exhaust_map switch_map",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
+    "kayrx.nodes.until": "pause_when skip_until take_until",
     "kayrx.nodes.windows": "buffer sliding",
     "kayrx.plan.plan": "Options",
     "kayrx.runtime.run": "Run",
@@ -106,10 +112,12 @@ __all__ = [
     "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
     "Sink", "Subject", "Window", "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer",
     "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exponential", "fallback", "filter", "flat_map", "interval", "it", "lines",
-    "map", "merge", "pairwise", "partition", "processes", "queue_source", "reduce", "resource", "retry", "rx",
-    "sample", "scan", "share", "sink", "skip", "skip_errors", "sliding", "source", "sum", "take", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "window_by", "zip",
+    "distinct_until_changed", "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval",
+    "it", "lines", "map", "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes",
+    "queue_source", "race", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip",
+    "skip_errors", "skip_until", "sliding", "source", "sum", "switch_map", "take", "take_until", "take_while",
+    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "window_by", "with_latest_from",
+    "zip", "zip_latest",
 ]
 
 

@@ -40,6 +40,15 @@ async def both(x: int) -> Any:
     yield -x
 
 
+async def at_once(x: int) -> Any:
+    yield x
+    yield -x
+
+
+async def listed(x: int) -> list[int]:
+    return [x, -x]
+
+
 async def add(total: int, x: int) -> int:
     return total + x
 
@@ -112,6 +121,14 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
                       lambda xs: [x for x in xs if x % 3 for _ in range(2)]),
     "fan": (kx.broadcast(kx.map(kx.it * 10), kx.map(abs)) >> kx.zip() >> kx.map(sum),
             lambda xs: [x * 10 + abs(x) for x in xs]),
+    "with_latest_from": (kx.with_latest_from(kx.source([7])) >> kx.map(sum), lambda xs: [x + 7 for x in xs]),
+    "take_until": (kx.take_until(kx.source([1])), lambda xs: []),
+    "take_until never": (kx.take_until(kx.source([])), lambda xs: xs),
+    "skip_until": (kx.skip_until(kx.source([1])), lambda xs: xs),
+    "buffer until": (kx.buffer(until=kx.source([1])) >> kx.map(sum), lambda xs: [sum(xs)] if xs else []),
+    "race": (kx.broadcast(kx.map(kx.it + 1), kx.map(lambda x: x + 1)) >> kx.race(), lambda xs: [x + 1 for x in xs]),
+    "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
+                          >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
 }
 ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map async": (kx.map(bump), lambda xs: [x + 1 for x in xs]),
@@ -121,6 +138,11 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
+    "switch_map": (kx.switch_map(lambda x: [x, -x]), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
 OPTIONS: list[dict[str, Any]] = [{}, {"chunk": 1}, {"chunk": 7}, {"fuse": False}, {"inline": True},

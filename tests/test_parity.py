@@ -17,6 +17,13 @@ debounce, sample in    at completion, with ties by the     the same moments; onl
 flat_map of a str      characters                          the same, and `check` may warn
 flat_map of coroutines any number at once                  16 at once, bounded
 zip of fast and slow   holds without bound                 ``size`` items a lane, then the fast one waits
+combine_latest, one    waits for the others to end           ends with it, for nothing can come any more
+  ended empty
+take_until, skip_until another item at the same instant    what steers goes first, what is steered
+  with_latest_from       goes in order of subscription       then
+skip_until without an  never completes                     completes with the stream
+  item of the other
+buffer(until=)         also empty lists; ends with until   no empty list; the rest is one more list
 merge of cold sources  all of the first, then the second   taking turns, in kayrx's engine
 retry, timeout ...     the whole stream                    the unit before them, item by item
 =====================  ==================================  ============================================
@@ -26,9 +33,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 import reactivex
 from hypothesis import given, strategies as st
@@ -39,6 +48,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
+from kayrx.testing import run_virtual
 
 Rx = Callable[[Observable[Any]], Observable[Any]]
 
@@ -156,25 +166,130 @@ def test_a_chain_is_the_chain_of_its_namesakes(names: list[str], script: Script)
     assert observed(script, graph.operator()) == observed(script, lambda source: source.pipe(*twins))
 
 
+def skip_until(a: Observable[Any], b: Observable[Any]) -> Observable[Any]:
+    """RxPY's, but completing with ``a`` also where ``b`` never gave."""
+    def told_of_the_end(shared: Observable[Any]) -> Observable[Any]:
+        end = shared.pipe(ops.ignore_elements(), ops.concat(reactivex.of(0)))
+        return shared.pipe(ops.skip_until(b), ops.take_until(end))
+
+    return a.pipe(ops.publish(told_of_the_end))
+
+
+def buffer_until(a: Observable[Any], b: Observable[Any]) -> Observable[Any]:
+    """RxPY's, but without empty lists, and not ending with ``b``."""
+    return a.pipe(ops.buffer(reactivex.concat(b, reactivex.never())), ops.filter(bool))
+
+
+APART = ("with_latest_from", "take_until", "skip_until", "buffer until")
 JOINS: dict[str, tuple[Any, Any]] = {
     "merge": (kx.merge, reactivex.merge), "concat": (kx.concat, reactivex.concat), "zip": (kx.zip, reactivex.zip),
     "combine_latest": (kx.combine_latest, reactivex.combine_latest),
+    "zip_latest": (kx.zip_latest, reactivex.zip_latest), "race": (kx.race, reactivex.amb),
+    "merge_prioritized": (lambda *xs: kx.merge_prioritized(*xs, priorities=(2, 1)), reactivex.merge),
+    "with_latest_from": (lambda a, b: a >> kx.with_latest_from(b), reactivex.with_latest_from),
+    "take_until": (lambda a, b: a >> kx.take_until(b), lambda a, b: a.pipe(ops.take_until(b))),
+    "skip_until": (lambda a, b: a >> kx.skip_until(b), skip_until),
+    "buffer until": (lambda a, b: a >> kx.buffer(until=b), buffer_until),
 }
 
 
 @pytest.mark.parametrize("name", list(JOINS))
 @given(one=scripts(), two=scripts())
 def test_a_join_of_sources_is_its_namesake(name: str, one: Script, two: Script) -> None:
-    """merge, concat, zip and combine_latest of two observables, one or both of which may fail."""
+    """Two observables, one or both of which may fail; where one steers the other they never give at once."""
     ours, theirs = JOINS[name]
+    if name in APART:
+        two = replace(two, items=tuple((at + 3, x) for at, x in two.items),
+                      end=two.end and (two.end[0], two.end[1] + 3))
 
     def joined(join: Callable[..., Observable[Any]]) -> Any:
         scheduler = TestScheduler()
         sources = [one.observable(scheduler), two.observable(scheduler)]
         result = scheduler.start(lambda: join(*sources), disposed=one.disposed)
-        return told(result.messages), [[(s.subscribe, s.unsubscribe) for s in x.subscriptions] for x in sources]
+        read = [[(s.subscribe, s.unsubscribe) for s in x.subscriptions] for x in sources]
+        return told(result.messages), read if name != "skip_until" else ()
 
     assert joined(lambda *xs: ours(*map(kx.source, xs)).to_observable()) == joined(theirs)
+
+
+async def acted(script: Script, start: float) -> Any:
+    """A cold script as an async generator on the loop's clock."""
+    end = script.end or ("never", 10**6)
+    for at, item in (*script.items, (end[1], None)):
+        await anyio.sleep(start + at - anyio.current_time())
+        if at == end[1]:
+            break
+        yield item
+    if end[0] == "error":
+        raise LookupError("upstream")
+
+
+async def engine(graph: Callable[..., Graph[Any, Any]], scripts: list[Script]) -> list[tuple[float, str, Any]]:
+    """What kayrx's own engine gives on virtual time, told as a TestScheduler would."""
+    start = anyio.current_time()
+    out: list[tuple[float, str, Any]] = []
+
+    def note(kind: str, what: Any = None) -> None:
+        out.append((round(anyio.current_time() - start, 6) + 200, kind, what))
+
+    with anyio.move_on_after(scripts[0].disposed - 200):
+        try:
+            await (graph(*[kx.source(partial(acted, script, start)) for script in scripts])
+                   >> kx.each(partial(note, "N")))
+            note("C")
+        except (LookupError, ValueError) as error:
+            note("E", (type(error), str(error)))
+    return out
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", [n for n in JOINS if n not in ("concat", "combine_latest")])
+@given(one=scripts(), two=scripts())
+def test_the_engine_joins_as_the_operator_does(name: str, loop: str, one: Script, two: Script) -> None:
+    """The same joins of cold sources that never act at once, run by kayrx's own engine: same values, same moments."""
+    ours, theirs = JOINS[name]
+    one, two = (replace(s, hot=False, items=tuple((at + shift, x) for at, x in s.items),
+                        end=s.end and (s.end[0], s.end[1] + shift)) for s, shift in ((one, 0), (two, 3)))
+    scheduler = TestScheduler()
+    sources = [s.observable(scheduler) for s in (one, two)]
+    expected = told(scheduler.start(lambda: theirs(*sources), disposed=one.disposed).messages)
+
+    assert run_virtual(lambda: engine(ours, [one, two]), loop) == expected
+
+
+async def acted_for(x: int) -> Any:
+    start = anyio.current_time()
+    for at in (1, 12, 37):
+        await anyio.sleep(start + at - anyio.current_time())
+        if at == 12:
+            picky(x)
+        yield x * 100 + at
+    await anyio.sleep(1)
+
+
+def played(scheduler: TestScheduler, x: int) -> Observable[Any]:
+    """The same as an Observable."""
+    if x == 5:
+        return scheduler.create_cold_observable(ReactiveTest.on_next(1, 501), ReactiveTest.on_error(12, LookupError()))
+    return scheduler.create_cold_observable(
+        *[ReactiveTest.on_next(at, x * 100 + at) for at in (1, 12, 37)], ReactiveTest.on_completed(38))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", ["switch_map", "exhaust_map"])
+@given(script=scripts())
+def test_results_supersede_each_other_as_in_rx(name: str, loop: str, script: Script) -> None:
+    """Same values and moments as ``switch_map``, and as ``map`` and ``exclusive``; also where an inner fails."""
+    script = replace(script, hot=False, items=tuple((at + 3, x) for at, x in script.items),
+                     end=script.end and (script.end[0], script.end[1] + 3))
+    scheduler = TestScheduler()
+    inner_of = partial(played, scheduler)
+    twin = ops.switch_map(inner_of) if name == "switch_map" else lambda s: s.pipe(ops.map(inner_of), ops.exclusive())
+    source = script.observable(scheduler)
+    expected = told(scheduler.start(lambda: source.pipe(twin), disposed=script.disposed).messages)
+
+    given = run_virtual(lambda: engine(lambda s: s >> getattr(kx, name)(acted_for), [script]), loop)
+    assert [m[:2] if m[1] == "E" else m for m in given] == [m[:2] if m[1] == "E" else m for m in expected]
 
 
 def test_reduce_without_items_asks_for_a_seed() -> None:

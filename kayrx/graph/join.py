@@ -16,7 +16,15 @@ FAN_IN = "merge(), concat(), zip() or combine_latest()"
 
 def is_fed(nodes: Sequence[Node]) -> bool:
     """True if the series brings its own items (a source, or a fan-in of graphs with sources)."""
-    return nodes[0].role == "source" or (nodes[0].role == "fan_in" and bool(nodes[0].branches))
+    first = nodes[0]
+    return first.role == "source" or (first.role == "fan_in" and bool(first.branches) and not first.beside)
+
+
+def width(nodes: Sequence[Node]) -> int:
+    """How many open ends a series has."""
+    end = end_of(nodes)
+    last = next((node for node in reversed(nodes) if node.role != "guard"), nodes[-1])
+    return sum(width(b.nodes) for b in last.branches) if end == "ports" else int(end == "one")
 
 
 def end_of(nodes: Sequence[Node]) -> End:
@@ -45,10 +53,12 @@ def join(left: Nodes, right: Nodes) -> Nodes:
     end = end_of(left)
     if end == "closed" and not all(node.role == "guard" for node in right):
         raise refuse(f"nothing comes out of {a.word}; put it last, or use tap() to look at items on the way")
-    if end == "ports" and b.role != "fan_in":
+    if end == "ports" and (b.role != "fan_in" or b.beside):
         raise refuse(f"branches need a fan-in next: {FAN_IN}")
-    if end == "one" and b.role == "fan_in":
+    if end == "one" and b.role == "fan_in" and not b.beside:
         raise refuse(f"{b.word}() joins branches; write a >> [b, c] >> {b.word}()")
+    if end == "ports":
+        b.check_ports(width(left))
     return left + right
 
 

@@ -58,12 +58,14 @@ class Node:
     ``local``    True if it holds a live object, so the graph cannot leave this process
     ``expands``  True if it may give several items for one, so its form opens a block
     ``asks``     True if its form asks something of the run
+    ``beside``   True for a fan-in that joins its graphs to the stream before it
     """
 
     role: ClassVar[Role] = "step"
     word: ClassVar[str] = "node"
     expands: ClassVar[bool] = False
     asks: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)
@@ -95,6 +97,9 @@ class Node:
     def branches(self) -> tuple[Any, ...]:
         """The graphs inside this node, in written order (fan-out, fan-in, unit)."""
         return ()
+
+    def check_ports(self, count: int) -> None:
+        """Raise GraphError if the node cannot join ``count`` branches; called when they are written before it."""
 
     def labelled(self, name: str) -> Node:
         return replace(self, name=name)

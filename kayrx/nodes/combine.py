@@ -39,8 +39,11 @@ class FanIn(Node):
                 raise GraphError(f"{self.word}(...): takes graphs, got {type(graph).__name__}; "
                                  "write kx.source(x)")
             if not is_fed(graph.nodes) or isinstance(graph, Sink):
+                remedy = "" if self.beside else f"; for open branches write a >> [b, c] >> {self.word}()"
                 raise GraphError(f"{self.word}(...): {graph.nodes[0].where} must bring its own items and "
-                                 f"have an output; for open branches write a >> [b, c] >> {self.word}()")
+                                 f"have an output{remedy}")
+        if self.inputs:
+            self.check_ports(len(self.inputs))
 
     @property
     def branches(self) -> tuple[Any, ...]:

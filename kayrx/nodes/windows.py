@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Never, TypeVar
 
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node
+from kayrx.nodes.until import BufferUntil
 from kayrx.nodes.values import span, whole
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class Buffer(Node):
 
     def __post_init__(self) -> None:
         if self.count is None and self.seconds is None:
-            raise GraphError("buffer(): give count=, seconds= or both, or nothing would end a list")
+            raise GraphError("buffer(): give count=, seconds= or until=, or nothing would end a list")
         if self.count is not None:
             whole("buffer", "count", self.count, 1)
         if self.seconds is not None:
@@ -43,22 +44,27 @@ class Sliding(Node):
         whole("sliding", "step", self.step, 1)
 
 
-def buffer(count: int | None = None, seconds: float | None = None) -> Graph[T, list[T]]:
-    """Give lists of ``count`` items, or of what came within ``seconds``, whichever is first.
+def buffer(count: int | None = None, seconds: float | None = None, *,
+           until: Graph[Never, Any] | None = None) -> Graph[T, list[T]]:
+    """Give lists of ``count`` items, of what came within ``seconds``, or before an item of ``until``.
 
         in   --a--b--c--|
         buffer(count=2)
         out  -----[ab]--([c]|)
 
-    Memory:  ``count`` items (with ``seconds`` alone: as many as come; `check` says so).
+    In:      whichever is first ends a list; ``until`` is a graph with a source of its own.
+    Memory:  ``count`` items (without it: as many as come; `check` says so).
     Time:    ``seconds`` run from the first item of a list, so no list is empty (Rx: from the
-             subscription on, also empty).  The last list may be shorter.
-    Source:  ReactiveX "Buffer", RxPY buffer_with_time_or_count.
+             subscription on, also empty).  The last list may be shorter; after the end of ``until``
+             the rest is one list (RxPY: the end).
+    Source:  ReactiveX "Buffer", RxPY buffer and buffer_with_time_or_count.
 
     >>> import kayrx as kx
     >>> (kx.source("abc") >> kx.buffer(count=2)).collect()
     [['a', 'b'], ['c']]
     """
+    if until is not None:
+        return one(BufferUntil((until,), count=count, seconds=seconds))  # type: ignore[no-any-return]
     return one(Buffer(count, seconds))  # type: ignore[no-any-return]
 
 

@@ -94,7 +94,7 @@ class Cutter:
                     self.hot(at, HOT, "error", "a hot source cannot wait")
                 return [at]
             case "fan_in":
-                return [self.join(step, ports)]
+                return [self.join(step, ports or ([self.draft("open")] if node.beside else []))]
         (at,) = ports or [self.draft("open")]
         if node.role == "fan_out":
             return self.split(step, at)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, eventtime, flow, guards, time, transform, windows
+from kayrx.nodes import ends, eventtime, flow, guards, switch, time, transform, until, windows
 from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
@@ -109,7 +109,9 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: {counted(node.concurrency, 'call')} under way, results that wait included")
             case transform.FlatMap() as node if step_waits(step) and node.concurrency > 1:
                 out.append(f"{step.label}: {node.concurrency} open iterators")
-            case windows.Buffer() as node:
+            case switch.Inner():
+                out.append(f"{step.label}: 1 open iterator")
+            case windows.Buffer() | until.BufferUntil() as node:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
@@ -204,6 +206,8 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
         case eventtime.WindowBy(fold=None):
             yield f"{step.where} holds all items of the windows that are open (unbounded); add fold=(seed, fn)"
+        case until.BufferUntil(count=None):
+            yield f"{step.where} holds as many items as come before one of until= (unbounded); add count="
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
     for guard in step.guards:

@@ -6,17 +6,20 @@ row says what the operator may release at once and hold.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
 
 import reactivex
-from reactivex import Observable, operators as ops
+from reactivex import Observable, abc, operators as ops
+from reactivex.notification import OnCompleted
+from reactivex.scheduler import CurrentThreadScheduler
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, flow, time, transform, windows
+from kayrx.nodes import combine, flow, latest, time, transform, until, windows
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
 
@@ -74,10 +77,48 @@ def _(node: flow.Backpressure) -> Row:
     return Row(lambda source: source, burst=1, hold=0)  # an Observable cannot be made to wait
 
 
+def later(main: Observable[Any]) -> Observable[Any]:
+    """``main``, subscribed to when what was subscribed to before it has given what it gives at once."""
+    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        return CurrentThreadScheduler.singleton().schedule(lambda *_: main.subscribe(observer, scheduler=scheduler))
+
+    return Observable(subscribe)
+
+
+def with_latest_from(main: Observable[Any], *others: Observable[Any]) -> Observable[Any]:
+    return reactivex.with_latest_from(later(main), *others)
+
+
+def take_until(main: Observable[Any], other: Observable[Any]) -> Observable[Any]:
+    """As `ops.take_until`, but ``other`` is subscribed to first, so at one instant it goes first."""
+    over: Observable[Any] = other.pipe(ops.take(1), ops.map(lambda _: OnCompleted()))
+    return reactivex.merge(over, later(main).pipe(ops.materialize())).pipe(ops.dematerialize())
+
+
+def skip_until(main: Observable[Any], other: Observable[Any]) -> Observable[Any]:
+    """As `ops.skip_until`, but ``other`` goes first, and the end of ``main`` is the end."""
+    return with_latest_from(main, other.pipe(ops.take(1))).pipe(ops.map(operator.itemgetter(0)))
+
+
+def buffer_until(main: Observable[Any], until: Observable[Any]) -> Observable[Any]:
+    """As `ops.buffer`, but no list is empty, and the end of ``until`` is not the end."""
+    return main.pipe(ops.buffer(until.pipe(ops.concat(reactivex.never()))), ops.filter(bool))
+
+
 FAN_IN: dict[type, Callable[..., Observable[Any]]] = {
     combine.Merge: reactivex.merge, combine.Concat: reactivex.concat, combine.Zip: reactivex.zip,
-    combine.CombineLatest: reactivex.combine_latest,
+    combine.CombineLatest: reactivex.combine_latest, latest.WithLatestFrom: with_latest_from,
+    latest.ZipLatest: reactivex.zip_latest, latest.Race: reactivex.amb,
+    latest.MergePrioritized: reactivex.merge,  # where nothing waits, nothing has to be preferred
+    until.TakeUntil: take_until, until.SkipUntil: skip_until, until.BufferUntil: buffer_until,
 }
+
+
+def has_operator(node: Node) -> bool:
+    """True if the node alone has an Rx meaning; else it needs a task of the running loop."""
+    if node.role == "fan_in":
+        return type(node) in FAN_IN and getattr(node, "count", None) is None and getattr(node, "seconds", None) is None
+    return lower.dispatch(type(node)) is not lower.dispatch(object)
 
 
 def joined(node: Node, branches: list[Observable[Any]]) -> Observable[Any]:

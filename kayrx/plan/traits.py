@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, select, time, transform, units, windows
+from kayrx.nodes import ends, feed, flow, select, switch, time, transform, units, until, windows
 from kayrx.nodes.guards import Retry, Timeout
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
@@ -34,6 +34,7 @@ def _(node: transform.FlatMap) -> bool:
     return is_async(node.fn) or is_async_generator(node.fn)
 
 
+@waits.register(switch.Inner)
 @waits.register(time.Timed)
 @waits.register(ends.Interval)
 @waits.register(ends.Timer)
@@ -44,6 +45,11 @@ def _(node: Node) -> bool:
 @waits.register
 def _(node: windows.Buffer) -> bool:
     return node.timed
+
+
+@waits.register
+def _(node: until.BufferUntil) -> bool:
+    return node.seconds is not None
 
 
 @waits.register
@@ -83,7 +89,8 @@ def is_pool(step: Step) -> bool:
 def is_stage(step: Step) -> bool:
     """True if on a loop the node keeps time itself and so heads a segment."""
     node = step.node
-    return isinstance(node, (time.Timed, transform.Rx)) or (isinstance(node, windows.Buffer) and node.timed)
+    return isinstance(node, (time.Timed, switch.Inner, transform.Rx)) \
+        or (isinstance(node, windows.Buffer) and node.timed)
 
 
 def fed_by(node: Node, loop: bool) -> Fed:

@@ -91,6 +91,9 @@ class Context:
 
     async def closed(self, items: Any) -> None:
         """Close an async iterator that its reader leaves; a cancellation has to wait for it."""
+        if self.backend.name == "sync":  # nobody can cancel, and there is no loop to ask for a scope
+            await items.aclose()
+            return
         with anyio.CancelScope(shield=True):
             await items.aclose()
 

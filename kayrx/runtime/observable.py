@@ -8,6 +8,7 @@ running loop, and its items are handed to the observer there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +23,7 @@ from kayrx.nodes.ends import each, source
 from kayrx.nodes.units import Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
-from kayrx.plan.lower import Operator, joined, lower, split
+from kayrx.plan.lower import Operator, has_operator, joined, lower, split
 from kayrx.plan.traits import is_stage, step_waits
 from kayrx.runtime.backend import SyncBackend, loop_running
 from kayrx.runtime.context import Context
@@ -34,8 +35,12 @@ from kayrx.runtime.world import THE_WORLD, World
 
 
 def suspends(nodes: Sequence[Node]) -> bool:
-    """True if some node awaits user code, which an Rx operator cannot; keeping time alone is no such thing."""
-    return any(step_waits(s) and not (is_stage(s) and not s.guards) for s in all_steps(nodes))
+    """True if some node awaits user code or must hold its source, which an Rx operator cannot.
+
+    Keeping time alone is no such thing.
+    """
+    return any(step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
+               or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------
@@ -68,6 +73,10 @@ def lowered(nodes: Sequence[Node], options: Any, world: World) -> list[Operator]
             inner = [operator(g, **options_of(options)) for g in node.branches]
             out.append(split(node, inner, nodes[at + 1]))
             at += 2
+        elif node.role == "fan_in":
+            others = [to_observable(g, **options_of(options), world=world) for g in node.branches]
+            out.append(partial(with_others, node, others))
+            at += 1
         elif hosted_here(node):
             end = next((i for i in range(at, len(nodes)) if not hosted_here(nodes[i])), len(nodes))
             pieces = [nodes[at:end]] if options.fuse else units_of(nodes[at:end])
@@ -77,6 +86,10 @@ def lowered(nodes: Sequence[Node], options: Any, world: World) -> list[Operator]
             out.append(lower(node).operator)
             at += 1
     return out
+
+
+def with_others(node: Node, others: list[Observable[Any]], upstream: Observable[Any]) -> Observable[Any]:
+    return joined(node, [upstream, *others])
 
 
 def options_of(options: Any) -> dict[str, Any]:

@@ -154,6 +154,10 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "guarded bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.timeout(50) >> kx.retry(2),
     "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
     "join": lambda a: kx.merge(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)) >> kx.map(a.call),
+    "switch": lambda a: kx.source(a.later) >> kx.switch_map(a.many) >> kx.map(a.call) >> kx.exhaust_map(a.many),
+    "race": lambda a: kx.race(kx.source(a.later), kx.timer(9) >> kx.map(a.call)) >> kx.map(a.call),
+    "steered": lambda a: kx.source(a.later) >> kx.with_latest_from(kx.source(a.items)) >> kx.pause_when(
+        kx.source([True, False])) >> kx.skip_until(kx.source([1])) >> kx.take_until(kx.source([])) >> kx.map(a.call),
     "concat": lambda a: kx.concat(kx.source(a.items), kx.source(a.later)) >> kx.map(a.call),
     "time": lambda a: kx.source(a.later) >> kx.debounce(0.5) >> kx.delay(2) >> kx.map(a.call),
     "unit": lambda a: kx.source(a.items) >> kx.unit(kx.concat_map(a.many) >> kx.map(a.call)) >> kx.retry(2),

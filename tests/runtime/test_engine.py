@@ -197,3 +197,11 @@ def test_gather_of_one_graph_twice_is_one_run() -> None:
         return await asyncio.gather(graph, graph)
 
     assert asyncio.run(main()) == [[1], [1]] and runs == [1]
+
+
+def test_a_guarded_unit_left_early_needs_no_loop(backend: str) -> None:
+    """A unit inside a synchronous plan of several segments is closed when nothing more is wanted."""
+    unit = kx.unit(kx.map(abs) >> kx.map(kx.it * 10)) >> kx.skip_errors()
+    graph = kx.source([1, 2, 3]) >> unit >> kx.take(1) >> [kx.map(str), kx.map(abs)] >> kx.zip()
+
+    assert graph.collect(backend=backend) == [("10", 10)]

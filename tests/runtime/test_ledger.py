@@ -29,6 +29,13 @@ async def twice(x: Any) -> Any:
     yield x
 
 
+async def slowly(x: Any) -> Any:
+    await anyio.sleep(1)
+    yield x
+    await anyio.sleep(1)
+    yield x
+
+
 def one_to(n: int) -> Any:
     return kx.source(range(1, n + 1))
 
@@ -90,6 +97,27 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                        {"absorbed": 10, "delivered": 9}),
     "conflate": (lambda: one_to(5) >> kx.backpressure(1, overflow=kx.conflate(lambda a, b: a + b))
                  >> kx.map(pause) >> kx.to_list(), {"absorbed": 8, "delivered": 1}),
+    "with_latest_from": (lambda: one_to(5) >> kx.with_latest_from(kx.source([0])) >> kx.to_list(),
+                         {"absorbed": 6, "delivered": 5}),
+    "zip_latest": (lambda: kx.zip_latest(one_to(5) >> kx.buffer(count=5), one_to(1)) >> kx.to_list(),
+                   {"absorbed": 7, "delivered": 1}),
+    "switch_map": (lambda: one_to(5) >> kx.switch_map(slowly) >> kx.to_list(),
+                   {"cancelled": 4, "split": 1, "delivered": 2}),
+    "exhaust_map": (lambda: one_to(5) >> kx.exhaust_map(slowly) >> kx.to_list(),
+                    {"filtered": 4, "split": 1, "delivered": 2}),
+    "switch_map at once": (lambda: one_to(5) >> kx.switch_map(lambda x: [x, x]) >> kx.to_list(),
+                           {"split": 5, "delivered": 10}),
+    "race": (lambda: kx.race(one_to(3), one_to(4)) >> kx.to_list(), {"filtered": 4, "delivered": 3}),
+    "merge_prioritized": (lambda: kx.merge_prioritized(one_to(3), one_to(4), priorities=(1, 2)) >> kx.to_list(),
+                          {"delivered": 7}),
+    "take_until": (lambda: one_to(5) >> kx.take_until(kx.source([0])) >> kx.to_list(),
+                   {"filtered": 1, "cancelled": 5}),
+    "skip_until": (lambda: kx.interval(1) >> kx.take(5) >> kx.skip_until(kx.timer(2.5)) >> kx.to_list(),
+                   {"filtered": 3, "delivered": 3}),
+    "pause_when": (lambda: one_to(5) >> kx.pause_when(kx.source([True, False])) >> kx.to_list(),
+                   {"filtered": 2, "delivered": 5}),
+    "buffer until": (lambda: one_to(5) >> kx.buffer(count=2, until=kx.source([0])) >> kx.to_list(),
+                     {"filtered": 1, "absorbed": 5, "delivered": 3}),
 }
 
 

@@ -91,6 +91,10 @@ assert_type(texts >> kx.flat_map(words), Graph[Never, str])
 assert_type(texts >> kx.flat_map(tokens), Graph[Never, bytes])
 assert_type(texts >> kx.flat_map(pages), Graph[Never, float])
 assert_type(texts >> kx.concat_map(words), Graph[Never, str])
+assert_type(texts >> kx.switch_map(words), Graph[Never, str])
+assert_type(texts >> kx.switch_map(tokens), Graph[Never, bytes])
+assert_type(texts >> kx.exhaust_map(tokens), Graph[Never, bytes])
+assert_type(texts >> kx.exhaust_map(pages), Graph[Never, float])
 assert_type(numbers >> kx.scan(operator.add, 0), Graph[Any, Any])
 assert_type(numbers >> kx.pairwise(), Graph[Never, tuple[int, int]])
 assert_type(numbers >> kx.tap(show), Graph[Never, int])
@@ -163,6 +167,15 @@ assert_type(kx.concat(texts, texts), Graph[Any, str])
 assert_type(kx.zip(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.zip(texts, numbers, texts), Graph[Never, tuple[str, int, str]])
 assert_type(kx.combine_latest(texts, numbers), Graph[Never, tuple[str, int]])
+assert_type(kx.zip_latest(texts, numbers), Graph[Never, tuple[str, int]])
+assert_type(kx.race(texts, texts), Graph[Any, str])
+assert_type(kx.merge_prioritized(texts, texts, priorities=(2, 1)), Graph[Any, str])
+assert_type(texts >> kx.with_latest_from(numbers), Graph[Never, tuple[str, int]])
+assert_type(texts >> kx.with_latest_from(numbers, texts), Graph[Never, tuple[str, int, str]])
+assert_type(texts >> kx.take_until(numbers) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.skip_until(numbers) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.pause_when(numbers) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.buffer(until=texts) >> kx.map(sum), Graph[Never, int])
 assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
 assert_type([1, 2] >> kx.map(show), Graph[Never, str])
 assert_type(reactivex.of(1, 2) >> kx.map(show), Graph[Never, str])
@@ -208,4 +221,5 @@ kx.retry(2, jitter="some")  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
 kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
 kx.map(parse, on=2)  # type: ignore[call-overload]
+texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.zip(texts, 3)  # type: ignore[call-overload]

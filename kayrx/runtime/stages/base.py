@@ -14,6 +14,7 @@ import anyio
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
+from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
@@ -44,6 +45,30 @@ async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = N
         for gate in lanes:
             if gate.reader is park:
                 gate.reader = None
+
+
+def living(lanes: Sequence[Gate]) -> list[Gate]:
+    """The lanes that have something or may still give: only these are worth waiting for."""
+    return [gate for gate in lanes if gate.items or not gate.closed]
+
+
+async def pass_on(run: Context, lane: Gate, emit: Emit) -> None:
+    """Emit what a lane gives, to its end."""
+    while not await lane.wait():
+        for item in lane.drain(run.program.options.chunk):
+            if await emit(item):
+                return
+        if run.due():
+            await run.rest()
+
+
+def take_newest(run: Context, step: Step, lane: Gate, held: Any) -> Any:
+    """The newest item of a lane, else ``held``; those it supersedes have been filtered, if nothing used them."""
+    while lane.items:
+        if held is not EMPTY:
+            run.ledger.lost(held, "filtered", step.label)
+        held = pop(lane)
+    return held
 
 
 def pop(gate: Gate) -> Any:
