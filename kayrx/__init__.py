@@ -39,6 +39,18 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.nodes.about import (
+        Notification,
+        OnCompleted,
+        OnError,
+        OnNext,
+        Timestamp,
+        dematerialize,
+        materialize,
+        timestamp,
+        with_index,
+    )
+    from kayrx.nodes.chunks import chunk
     from kayrx.nodes.combine import (
         branch,
         broadcast,
@@ -53,6 +65,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, conflate
+    from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         Letter,
         constant,
@@ -65,8 +78,19 @@ if TYPE_CHECKING:
     )
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.place import Failed, Placement, processes, threads
+    from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
-    from kayrx.nodes.select import distinct_until_changed, filter, skip, take, take_while
+    from kayrx.nodes.select import (
+        distinct,
+        distinct_until_changed,
+        filter,
+        ignore_elements,
+        skip,
+        skip_while,
+        take,
+        take_while,
+    )
+    from kayrx.nodes.stateful import stateful_map
     from kayrx.nodes.switch import exhaust_map, switch_map
     from kayrx.nodes.time import debounce, delay, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
@@ -82,17 +106,23 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
                     "MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
+                         "with_index",
+    "kayrx.nodes.chunks": "chunk",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure conflate",
+    "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Failed Placement processes threads",
+    "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
-    "kayrx.nodes.select": "distinct_until_changed filter skip take take_while",
+    "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
+    "kayrx.nodes.stateful": "stateful_map",
     "kayrx.nodes.switch": "exhaust_map switch_map",
     "kayrx.nodes.time": "debounce delay sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
@@ -109,15 +139,17 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __version__ = "0.1.0"
 __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Options", "Placement", "Replayable", "Run", "RunError",
-    "Sink", "Subject", "Window", "WorkerDied", "World", "backpressure", "branch", "broadcast", "buffer",
-    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce", "delay",
-    "distinct_until_changed", "each", "exhaust_map", "exponential", "fallback", "filter", "flat_map", "interval",
-    "it", "lines", "map", "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes",
-    "queue_source", "race", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip",
-    "skip_errors", "skip_until", "sliding", "source", "sum", "switch_map", "take", "take_until", "take_while",
-    "tap", "threads", "throttle_first", "timeout", "timer", "to_list", "unit", "window_by", "with_latest_from",
-    "zip", "zip_latest",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
+    "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied",
+    "World", "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map",
+    "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize",
+    "distinct", "distinct_until_changed", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback",
+    "filter", "first", "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize",
+    "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes", "queue_source", "race",
+    "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until",
+    "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last", "take_until",
+    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit",
+    "window_by", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -5,7 +5,8 @@
 ``tracked``        makes a source that tells what was read of it, and whether it was closed
 ``backend``        "sync", "asyncio" and "trio", for ``graph.run(backend=...)`` of graphs that need no loop
 
-Generated tests try 25 cases here and 200 where CI is set; no database, no deadline, so nothing is flaky.
+Generated tests try 25 cases here, 200 where CI is set and 10,000 where KAYRX_NIGHTLY is; no database, no
+deadline, so nothing is flaky.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-for _profile, _cases in (("here", 25), ("ci", 200)):
+for _profile, _cases in (("here", 25), ("ci", 200), ("nightly", 10_000)):
     settings.register_profile(_profile, max_examples=_cases, deadline=None, database=None,
                               derandomize=_profile == "ci",
                               suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+settings.load_profile("nightly" if os.environ.get("KAYRX_NIGHTLY") else "ci" if os.environ.get("CI") else "here")
 
 LOOPS = ("asyncio", "trio")
 

@@ -1,25 +1,23 @@
-"""Law 5: the answer does not depend on face, backend, chunk size, fusion or inlining.
+"""The laws: every node, beside its oracle over plain lists, is held to all of `kayrx.testing.laws`.
 
-Every graph here stands beside its oracle, a function over plain lists.  `answers` runs a graph on all
-its faces and gives what each says; a test asks that all say what the oracle says.
+A new node gets a row in one of the two tables.  Random graphs of many nodes are in test_random.py.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from functools import partial, reduce
-from itertools import accumulate, chain, groupby, pairwise, takewhile
+from functools import reduce
+from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
 from typing import Any
 
 import anyio
 import pytest
-import reactivex
-from hypothesis import given, strategies as st
 from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
+from kayrx.testing import laws
 from tests.nodes.oracles import spans
 
 Oracle = Callable[[list[int]], list[int]]
@@ -38,6 +36,10 @@ async def both(x: int) -> Any:
     yield x
     await anyio.sleep(0)
     yield -x
+
+
+async def counted(n: int, x: int) -> tuple[int, int]:
+    return n + 1, x + n
 
 
 async def at_once(x: int) -> Any:
@@ -75,6 +77,24 @@ def windows(xs: list[int], n: int, step: int) -> Iterator[list[int]]:
         yield xs[at:]
 
 
+def halved(x: int) -> Iterator[int]:
+    """An item and what `expand` gets of it by halving what is over 3."""
+    yield x
+    while x > 3:
+        x //= 2
+        yield x
+
+
+def forgetful(xs: list[int], most: int) -> list[int]:
+    """What `distinct` passes by ``x // 3`` if it remembers so many keys."""
+    out, keys = [], []
+    for x in xs:
+        if x // 3 not in keys:
+            keys = [*keys, x // 3][-most:]
+            out.append(x)
+    return out
+
+
 SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map it": (kx.map(kx.it + 1), lambda xs: [x + 1 for x in xs]),
     "map lambda": (kx.map(lambda x: x * 2), lambda xs: [x * 2 for x in xs]),
@@ -89,6 +109,18 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "distinct": (kx.distinct_until_changed(), lambda xs: [x for x, _ in groupby(xs)]),
     "distinct key": (kx.distinct_until_changed(kx.it // 2), lambda xs: [next(g) for _, g in groupby(
         xs, lambda x: x // 2)]),
+    "skip_while": (kx.skip_while(kx.it < 9), lambda xs: list(dropwhile(lambda x: x < 9, xs))),
+    "distinct all": (kx.distinct(), lambda xs: list(dict.fromkeys(xs))),
+    "distinct by": (kx.distinct(lambda x: x // 3, max_keys=2), lambda xs: forgetful(xs, 2)),
+    "ignore_elements": (kx.ignore_elements(), lambda xs: []),
+    "take_last": (kx.take_last(3), lambda xs: xs[-3:]), "take_last 0": (kx.take_last(0), lambda xs: []),
+    "first": (kx.first(default=7), lambda xs: [*xs, 7][:1]),
+    "first of": (kx.first(lambda x: x > 9, None) >> kx.map(kx.it == 0),
+                 lambda xs: [x == 0 for x in [*filter(lambda x: x > 9, xs), None][:1]]),
+    "last": (kx.last(default=7), lambda xs: [7, *xs][-1:]),
+    "last of": (kx.last(kx.it > 9, 7), lambda xs: [7, *filter(lambda x: x > 9, xs)][-1:]),
+    "element_at": (kx.element_at(2, 7), lambda xs: [*xs[2:], 7][:1]),
+    "default_if_empty": (kx.default_if_empty(7), lambda xs: xs or [7]),
     "scan": (kx.scan(operator.add, 5), lambda xs: list(accumulate(xs, initial=5))[1:]),
     "scan seedless": (kx.scan(max), lambda xs: list(accumulate(xs, max))),
     "scan lambda": (kx.scan(lambda s, x: s * 2 + x & 255, 0), lambda xs: list(accumulate(
@@ -99,6 +131,22 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map": (kx.concat_map(lambda x: iter((x, -x))), lambda xs: [y for x in xs for y in (x, -x)]),
     "tap": (kx.tap(lambda x: None), lambda xs: xs),
     "pairwise": (kx.pairwise() >> kx.map(sum), lambda xs: [a + b for a, b in pairwise(xs)]),
+    "with_index": (kx.with_index(3) >> kx.map(sum), lambda xs: [3 + i + x for i, x in enumerate(xs)]),
+    "timestamp": (kx.timestamp() >> kx.map(kx.it.value), lambda xs: xs),
+    "materialize": (kx.materialize() >> kx.dematerialize(), lambda xs: xs),
+    "told": (kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+             lambda xs: [*takewhile(lambda x: x % 3, xs), -7]),
+    "expand": (kx.expand(lambda x: [x // 2] if x > 3 else ()), lambda xs: [y for x in xs for y in halved(x)]),
+    "expand deep": (kx.expand(lambda x: [-x], max_depth=1), lambda xs: [y for x in xs for y in (x, -x)]),
+    "stateful_map": (kx.stateful_map(lambda n, x: (n + 1, x + n), kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "stateful_map one": (kx.stateful_map(lambda last, x: (x, last), seed=5), lambda xs: [5, *xs][:len(xs)]),
+    "guarded stateful_map": (kx.stateful_map(lambda n, x: (n + 1, picky(x) * 0 + n), seed=0) >> kx.skip_errors(),
+                             lambda xs: list(range(sum(x % 3 != 0 for x in xs)))),
+    "chunk bytes": (kx.map(lambda x: bytes([x & 255])) >> kx.chunk(bytes=3) >> kx.map(sum),
+                    lambda xs: [sum(x & 255 for x in xs[i:i + 3]) for i in range(0, len(xs), 3)]),
+    "chunk text": (kx.map(str) >> kx.chunk(2, by="grapheme") >> kx.map(len),
+                   lambda xs: [len("".join(map(str, xs))[i:i + 2]) for i in range(0, len("".join(map(str, xs))), 2)]),
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
@@ -137,6 +185,13 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "stateful_map async": (kx.stateful_map(counted, kx.it % 3, 0), lambda xs: [
+        x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
+    "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
+    "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
+                   lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
+    "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
+    "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
     "switch_map": (kx.switch_map(lambda x: [x, -x]), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
@@ -145,95 +200,35 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
-OPTIONS: list[dict[str, Any]] = [{}, {"chunk": 1}, {"chunk": 7}, {"fuse": False}, {"inline": True},
-                                 {"chunk": 1, "fuse": False, "inline": True}]
-
-
-def sync_answers(graph: Graph[Any, Any], items: list[int]) -> dict[str, list[int]]:
-    """What the faces without a loop say."""
-    out: dict[str, list[int]] = {}
-    full = kx.source(items) >> graph
-    for options in OPTIONS:
-        out[f"collect {options}"] = full.collect(**options)
-        seen = out[f"to_observable {options}"] = []
-        full.to_observable(**options).subscribe(seen.append)
-        seen = out[f"operator {options}"] = []
-        reactivex.from_iterable(items).pipe(graph.operator(**options)).subscribe(seen.append)
-    out["observable >> graph"] = (reactivex.from_iterable(items) >> graph).collect()
-    out["generator"] = kx.source(lambda: (x for x in items)).__rshift__(graph).collect()
-    held = out["each"] = []
-    (full >> kx.each(held.append)).run()
-    return out
-
-
-async def async_answers(graph: Graph[Any, Any], items: list[int]) -> dict[str, list[int]]:
-    """What the faces on the running loop say."""
-    out: dict[str, list[int]] = {}
-    full = kx.source(items) >> graph
-
-    async def ended(observable: reactivex.Observable[int]) -> list[int]:
-        seen: list[int] = []
-        failed: list[Exception] = []
-        over = anyio.Event()
-        observable.subscribe(seen.append, lambda error: (failed.append(error), over.set()), over.set)
-        await over.wait()
-        if failed:
-            raise failed[0]
-        return seen
-
-    out["await"] = await (full >> kx.to_list())
-    out["await async source"] = await (kx.source(partial(streamed, items)) >> graph >> kx.to_list())
-    for options in OPTIONS:
-        async with full.stream(**options) as given:
-            out[f"stream {options}"] = [x async for x in given]
-        async with (full >> kx.to_list()).start(**options) as run:
-            out[f"start {options}"] = await run.wait()
-    try:
-        out["async for"] = [x async for x in full]
-    except kx.RunError as error:
-        assert "graph.stream()" in str(error)
-    out["to_observable"] = await ended(full.to_observable())
-    try:
-        out["operator"] = await ended(reactivex.from_iterable(items).pipe(graph.operator()))
-    except kx.CompileError as error:  # a plan that waits, and begins with a gate that blocks (ruling 19)
-        assert "cannot be made to wait" in str(error)
-    return out
-
-
-async def streamed(items: list[int]) -> Any:
-    for item in items:
-        yield item
-
-
-def check(graph: Graph[Any, Any], items: list[int], expected: list[int], *, waits: bool) -> None:
-    answers = {} if waits else sync_answers(graph, items)
-    for backend in ("asyncio", "trio"):
-        async def main() -> dict[str, list[int]]:
-            with anyio.fail_after(20):
-                return await async_answers(graph, items)
-
-        answers |= {f"{backend}: {face}": answer for face, answer in anyio.run(main, backend=backend).items()}
-        for options in OPTIONS:
-            answers[f"{backend}: run {options}"] = (kx.source(items) >> graph).collect(backend=backend, **options)
-    assert {face: answer for face, answer in answers.items() if answer != expected} == {}, f"expected {expected}"
-
-
 ITEMS = [[], [7], [1, 2, 2, 3, 0, 9, 10, 11, 11, 30, 4], [*range(-20, 40)]]
 
 
 @pytest.mark.parametrize("items", ITEMS, ids=["none", "one", "some", "many"])
 @pytest.mark.parametrize("name", [*SYNC, *ASYNC])
-def test_one_node_says_the_same_on_every_face(name: str, items: list[int]) -> None:
-    """Every node: the oracle's answer on all faces, backends, chunks, fused and not, inlined and not."""
+def test_a_node_keeps_the_laws(name: str, items: list[int]) -> None:
+    """The oracle's answer on all faces, backends, chunks, fused and not, inlined and not, with events and
+    without; errors forwarded; nothing left in whatever way the run ends; one fate for every item."""
     graph, oracle = (SYNC | ASYNC)[name]
 
-    check(graph, items, oracle(items), waits=name in ASYNC)
+    laws.check(graph, items, expect=oracle(items))
+
+
+@pytest.mark.parametrize("name", SYNC)
+def test_a_node_that_need_not_wait_needs_no_loop(name: str) -> None:
+    """What stands in the first table runs in place, the second waits."""
+    assert not (kx.source([1]) >> SYNC[name][0]).compile().loop
+
+
+@pytest.mark.parametrize("name", ASYNC)
+def test_a_node_that_waits_asks_for_a_loop(name: str) -> None:
+    """So its laws are looked at on both backends."""
+    assert (kx.source([1]) >> ASYNC[name][0]).compile().loop
 
 
 @pytest.mark.parametrize("place", [kx.threads(2), kx.processes(2, batch=3)], ids=["threads", "processes"])
 def test_a_function_says_the_same_wherever_it_runs(place: kx.Placement) -> None:
     """On worker threads and in worker processes; not among the random graphs, for a process takes its time to start."""
-    check(kx.map(abs, on=place) >> kx.filter(kx.it > 2), ITEMS[2], [3, 9, 10, 11, 11, 30, 4], waits=True)
+    laws.check(kx.map(abs, on=place) >> kx.filter(kx.it > 2), ITEMS[2], expect=[3, 9, 10, 11, 11, 30, 4])
 
 
 @pytest.mark.parametrize("name", [n for n in SYNC if "rx" not in n])
@@ -242,35 +237,3 @@ def test_a_call_is_a_run_over_one_item(name: str) -> None:
     graph, oracle = SYNC[name]
 
     assert [graph(x) for x in (3, 3, -1)] == [oracle([x]) for x in (3, 3, -1)]
-
-
-def joined(names: list[str]) -> tuple[Graph[Any, Any], Oracle]:
-    graphs, oracles = zip(*((SYNC | ASYNC)[name] for name in names), strict=True)
-    return reduce(operator.rshift, graphs), lambda xs: reduce(lambda held, oracle: oracle(held), oracles, xs)
-
-
-LONG = st.lists(st.sampled_from(list(SYNC)), min_size=10, max_size=14)
-
-
-@given(LONG, st.lists(st.integers(-20, 60), max_size=30))
-def test_random_graphs_say_what_plain_python_says(names: list[str], items: list[int]) -> None:
-    """Ten and more nodes in any order: the oracle's answer, in place, unfused and on both backends."""
-    graph, oracle = joined(names)
-    full, expected = kx.source(items) >> graph, oracle(items)
-
-    assert full.collect() == expected
-    assert full.collect(fuse=False) == full.collect(inline=True, chunk=1) == expected
-    assert full.collect(backend="asyncio", chunk=7) == full.collect(backend="trio", fuse=False) == expected
-    seen: list[int] = []
-    reactivex.from_iterable(items).pipe(graph.operator()).subscribe(seen.append)
-    assert seen == expected
-    assert not items or graph(items[0]) == oracle(items[:1])
-
-
-@given(st.lists(st.sampled_from([*SYNC, *ASYNC]), min_size=6, max_size=10),
-       st.lists(st.integers(-20, 60), max_size=25))
-def test_random_graphs_that_wait_say_what_plain_python_says(names: list[str], items: list[int]) -> None:
-    """Nodes that wait among nodes that do not: the oracle's answer on every face."""
-    graph, oracle = joined([*names, "map async"])
-
-    check(graph, items, oracle(items), waits=True)

@@ -98,6 +98,16 @@ class Node:
         """The graphs inside this node, in written order (fan-out, fan-in, unit)."""
         return ()
 
+    @property
+    def holds(self) -> str | None:
+        """What the node may hold at most, for `explain`: ``3 items``; None if nothing worth a line."""
+        return None
+
+    @property
+    def unbounded(self) -> str | None:
+        """What the node may hold without bound, and the remedy, for `check`; None if nothing."""
+        return None
+
     def check_ports(self, count: int) -> None:
         """Raise GraphError if the node cannot join ``count`` branches; called when they are written before it."""
 

@@ -100,6 +100,15 @@ class WindowBy(Node):
         return tuple(fn for fn in found if fn is not None)
 
     @property
+    def holds(self) -> str:
+        return f"{self.max_windows} windows" + (", all items of each" if self.fold is None else "")
+
+    @property
+    def unbounded(self) -> str | None:
+        return "holds all items of the windows that are open (unbounded); add fold=(seed, fn)" \
+            if self.fold is None else None
+
+    @property
     def label(self) -> str:
         return self.name or self.word
 

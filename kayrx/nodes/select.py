@@ -1,13 +1,14 @@
 """Selection: nodes that pass some items on and stop the others.
 
-All are one-in, one-out, keep the order, invent no item, and hold O(1) state.
+All are one-in, one-out, keep the order and invent no item.  All but `distinct` hold O(1) state.
+Selection by position (`first`, `last`, ...) is in `kayrx.nodes.position`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Never, TypeVar
 
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
@@ -66,6 +67,42 @@ class DistinctUntilChanged(Node):
                 needs_function("distinct_until_changed", name, getattr(self, name))
 
 
+@dataclass(frozen=True, slots=True)
+class SkipWhile(Node):
+    word: ClassVar[str] = "skip_while"
+    fn: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        needs_function("skip_while", "predicate", self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(Node):
+    word: ClassVar[str] = "distinct"
+    key: Callable[[Any], Any] | None = None
+    max_keys: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None:
+            needs_function("distinct", "key", self.key)
+        if self.max_keys is not None:
+            whole("distinct", "max_keys", self.max_keys, 1)
+
+    @property
+    def holds(self) -> str:
+        return "unbounded (all keys)" if self.max_keys is None else \
+            f"{self.max_keys} keys, then the oldest is forgotten"
+
+    @property
+    def unbounded(self) -> str | None:
+        return "remembers every key that has come (unbounded); give max_keys=" if self.max_keys is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreElements(Node):
+    word: ClassVar[str] = "ignore_elements"
+
+
 def filter(predicate: Callable[[T], bool | Awaitable[bool]]) -> Graph[T, T]:
     """Pass on the items for which ``predicate(item)`` is true.
 
@@ -122,6 +159,53 @@ def take_while(predicate: Callable[[T], bool | Awaitable[bool]], *, inclusive: b
     return one(TakeWhile(frozen(predicate), inclusive))  # type: ignore[no-any-return]
 
 
+def skip_while(predicate: Callable[[T], bool | Awaitable[bool]]) -> Graph[T, T]:
+    """Leave items out until ``predicate`` is false; that item and all after it pass, and it is asked no more.
+
+        in   --1--2--9--1--|
+        skip_while(lambda x: x < 5)
+        out  --------9--1--|
+
+    Source: ReactiveX "SkipWhile".
+
+    >>> import kayrx as kx
+    >>> (kx.source([1, 2, 9, 1]) >> kx.skip_while(kx.it < 5)).collect()
+    [9, 1]
+    """
+    return one(SkipWhile(frozen(predicate)))  # type: ignore[no-any-return]
+
+
+def distinct(key: Callable[[T], Any] | None = None, *, max_keys: int | None = None) -> Graph[T, T]:
+    """Leave out items whose key (default: the item) has come before.
+
+        in   --a--b--a--c--b--|
+        distinct()
+        out  --a--b-----c-----|
+
+    Memory:  one key for each distinct item, without bound (`check` says so).  With ``max_keys`` at most
+             so many: the oldest is forgotten for a new one, and an item with a forgotten key passes again.
+    Raises:  TypeError when run, for a key that has no hash (RxPY compares with every earlier key instead).
+    Source:  ReactiveX "Distinct".
+
+    >>> import kayrx as kx
+    >>> (kx.source("abacb") >> kx.distinct()).collect()
+    ['a', 'b', 'c']
+    >>> (kx.source("abacb") >> kx.distinct(max_keys=1)).collect()
+    ['a', 'b', 'a', 'c', 'b']
+    """
+    return one(Distinct(frozen(key), max_keys))  # type: ignore[no-any-return]
+
+
+def ignore_elements() -> Graph[object, Never]:
+    """Pass no item on, only completion or the error.  Source: ReactiveX "IgnoreElements".
+
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.ignore_elements()).collect()
+    []
+    """
+    return one(IgnoreElements())  # type: ignore[no-any-return]
+
+
 def distinct_until_changed(key: Callable[[T], Any] | None = None,
                            comparer: Callable[[Any, Any], bool] | None = None) -> Graph[T, T]:
     """Leave out items equal to the one before (by ``key`` and ``comparer``, default ``==``).
@@ -135,4 +219,6 @@ def distinct_until_changed(key: Callable[[T], Any] | None = None,
     return one(DistinctUntilChanged(frozen(key), comparer))  # type: ignore[no-any-return]
 
 
-__all__ = ["distinct_until_changed", "filter", "skip", "take", "take_while"]
+__all__ = [
+    "distinct", "distinct_until_changed", "filter", "ignore_elements", "skip", "skip_while", "take", "take_while",
+]

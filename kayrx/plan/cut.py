@@ -4,6 +4,7 @@ The cuts, and no others:
     an async step after something that already waits   so that both work at once
     a fan-out and a fan-in                             one lane a branch
     a node that keeps time, or an Rx node on a loop    it needs an inbox for items and timers
+    ``materialize``                                    it must outlive the failure that it tells of
     ``backpressure``                                   asked for; pulled, without a queue, if it can be
 """
 
@@ -19,7 +20,7 @@ from kayrx.nodes import flow, select, units
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
-from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, lossy, parks, step_waits
+from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, is_told, lossy, parks, step_waits
 
 DEFAULT = 16
 HOT = 1024
@@ -104,8 +105,10 @@ class Cutter:
             return [self.listen(at)]
         if isinstance(node, flow.Backpressure):
             return [self.asked(step, node, at)]
+        if is_told(step):
+            return [self.stage(step, at, "must outlive what fails before it")]
         if self.loop and is_stage(step):
-            return [self.stage(step, at)]
+            return [self.stage(step, at, "needs an inbox for items and timers")]
         if self.loop and parks(step):
             if at.waits or (
                     is_pool(step) and at.steps and (at.fed != "iter" or self.options.events)):
@@ -142,9 +145,9 @@ class Cutter:
                                f"{step.label} asked for", pulled=True))
         return at
 
-    def stage(self, step: Step, at: Draft) -> Draft:
+    def stage(self, step: Step, at: Draft, reason: str) -> Draft:
         target = self.draft("stage", step, waits=True)
-        self.gate(at, target, DEFAULT, f"{step.label} needs an inbox for items and timers")
+        self.gate(at, target, DEFAULT, f"{step.label} {reason}")
         return target
 
     def join(self, step: Step, ports: list[Draft]) -> Draft:
@@ -189,7 +192,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
     """
     steps = all_steps(nodes)
     shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
-                 or lossy(s.node) for s in steps)
+                 or lossy(s.node) or is_told(s) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
         or ((on_loop or streamed) and any(blocks(s) for s in steps))

@@ -11,7 +11,7 @@ from kayrx.nodes import transform, units
 from kayrx.nodes.guards import Guard, Timeout
 from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
-from kayrx.plan.traits import ITEMWISE, waits
+from kayrx.plan.traits import ITEMWISE, STATEFUL, waits
 
 
 def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
@@ -65,13 +65,13 @@ def check_guards(step: Step) -> None:
             raise CompileError(f"{first.where} cannot guard {inner.where}, which is not item by item; "
                                "guard the source, the node before, or a unit() of item-wise nodes")
     for inner in step.inner:
-        if isinstance(inner.node, transform.Scan):  # a unit is called anew for each item and attempt
+        if isinstance(inner.node, STATEFUL):  # a unit is called anew for each item and attempt
             raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, where its "
-                               "state would not outlive an item; write the guard directly after the scan")
+                               f"state would not outlive an item; write the guard directly after the {inner.node.word}")
         if getattr(inner.node, "on", None) is not None:
             raise CompileError(f"{first.where} cannot guard {inner.where} inside a unit of several nodes, whose calls "
                                "run in place; write the guard directly after that node")
-    if sum(isinstance(s.node, (transform.FlatMap, units.Unit)) for s in step.inner) > NESTING:
+    if sum(s.node.expands for s in step.inner) > NESTING:
         raise CompileError(f"{first.where} cannot guard {step.where}: a unit holds at most {NESTING} nested "
                            "expansions (flat_map); make it several units")
     timed = next((g for g in step.guards if isinstance(g, Timeout)), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, eventtime, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
 from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
@@ -115,9 +115,6 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
-            case eventtime.WindowBy() as node:
-                out.append(f"{step.label}: {counted(node.max_windows, 'window')}"
-                           + (", all items of each" if node.fold is None else ""))
             case time.Delay() as node:
                 out.append(f"{step.label}: {counted(node.size, 'item')}")
             case transform.Rx() as node:
@@ -128,6 +125,8 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: 16 items read ahead")
             case ends.ToList():
                 out.append(f"{step.label}: unbounded (all items)")
+            case node if node.holds is not None:
+                out.append(f"{step.label}: {node.holds}")
     return out
 
 
@@ -204,12 +203,12 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
             yield f"{step.where} may release any number of items at once (unbounded); say max_burst=n"
         case windows.Buffer(count=None):
             yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
-        case eventtime.WindowBy(fold=None):
-            yield f"{step.where} holds all items of the windows that are open (unbounded); add fold=(seed, fn)"
         case until.BufferUntil(count=None):
             yield f"{step.where} holds as many items as come before one of until= (unbounded); add count="
         case ends.Source(kind="observable") if plan.loop:
             yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
+    if node.unbounded is not None:
+        yield f"{step.where} {node.unbounded}"
     for guard in step.guards:
         if isinstance(guard, guards.Retry) and node.role == "source" and not resumes(node):
             yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="

@@ -19,7 +19,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, flow, latest, time, transform, until, windows
+from kayrx.nodes import about, combine, flow, latest, time, transform, until, windows
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
 
@@ -43,6 +43,21 @@ def lower(node: Node) -> Row:
 @lower.register
 def _(node: transform.Rx) -> Row:
     return Row(node.operator, node.max_burst, None)
+
+
+def told(notification: Any) -> Any:
+    """A notification of reactivex as one of ours, which is a frozen value."""
+    match notification.kind:
+        case "N":
+            return about.OnNext(notification.value)
+        case "E":
+            return about.OnError(notification.exception)
+    return about.OnCompleted()
+
+
+@lower.register
+def _(node: about.Materialize) -> Row:
+    return Row(lambda source: source.pipe(ops.materialize(), ops.map(told)))
 
 
 @lower.register

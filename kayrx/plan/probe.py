@@ -6,21 +6,45 @@ A probe stands in for the function until then, so later calls cost nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kayrx.plan.plan import Step
 
 
-def countable(value: Any, where: str) -> None:
-    """Raise TypeError for a result of ``flat_map`` that no plain loop can read; an Observable's would not end."""
+def countable(value: Any, where: str, word: str = "flat_map") -> None:
+    """Raise TypeError for a result of ``flat_map`` that no loop can read; an Observable's would not end."""
     if hasattr(value, "subscribe"):
         raise TypeError(f"{where} returned a {type(value).__name__}, which cannot be read in turn; "
-                        "write kx.rx(reactivex.operators.flat_map(f))")
+                        f"write kx.rx(reactivex.operators.{word}(f))")
     if hasattr(value, "__aiter__") or hasattr(value, "__await__"):
         if hasattr(value, "close"):
             value.close()
         raise TypeError(f"{where} returned a {type(value).__name__}: the function looks synchronous; "
                         "write it as an async function or an async generator")
+
+
+def paired(value: Any, where: str) -> None:
+    """Raise TypeError for a result of ``stateful_map`` that is no pair."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        if hasattr(value, "close"):
+            value.close()
+        raise TypeError(f"{where} returned a {type(value).__name__}; it must give (state, output)"
+                        + (", and an async function must be written as one" if hasattr(value, "__await__") else ""))
+
+
+def plain(value: Any, where: str) -> None:
+    """Raise TypeError for an awaitable."""
+    if hasattr(value, "__await__"):
+        if hasattr(value, "close"):
+            value.close()
+        raise TypeError(f"{where} returned an awaitable: the function looks synchronous; "
+                        "say kx.map(f, is_async=True)")
+
+
+LOOKS: dict[str, Callable[[Any, str], None]] = {
+    "flat_map": countable, "expand": partial(countable, word="expand"), "stateful_map": paired,
+}
 
 
 class Probe:
@@ -33,12 +57,6 @@ class Probe:
 
     def __call__(self, *args: Any) -> Any:
         value = self.fn(*args)
-        if self.step.node.word == "flat_map":
-            countable(value, self.step.where)
-        elif hasattr(value, "__await__"):
-            if hasattr(value, "close"):
-                value.close()
-            raise TypeError(f"{self.step.where} returned an awaitable: the function looks synchronous; "
-                            "say kx.map(f, is_async=True)")
+        LOOKS.get(self.step.node.word, plain)(value, self.step.where)
         self.know(self.fn)
         return value

@@ -27,6 +27,8 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e = Emitter(options, awaits=True)
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
+    if outs:  # also where no item gets as far as the tail, as before a reduce
+        e.flags[len(steps)] = "outs.over"
     head = poured if pours(seg, outs, options) and not yields else {
         "iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed]
     head(e, seg, steps)
@@ -119,7 +121,7 @@ def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.dedent()
     flow(e, steps, 0, "x")
     e.close_loop()
-    rest(e, "True", looks=False)
+    rest(e, "True", looks=False, hot=getattr(seg.head and seg.head.node, "kind", "") in ("observable", "publisher"))
     e.dedent()
 
 
@@ -168,11 +170,14 @@ def stops(e: Emitter) -> None:
         e.line(f"if {' or '.join(flags)}: break")
 
 
-def rest(e: Emitter, ended: str, *, looks: bool = True) -> None:
+def rest(e: Emitter, ended: str, *, looks: bool = True, hot: bool = False) -> None:
     """Between two slices: leave if done, hold while paused, let others run if it is time."""
     stops(e)
     e.indent("if signal:")
-    e.line("if await run.hold(control): break")
+    if hot:
+        e.line("if await run.hold(control): control(False)")  # the source ends when its queue is empty
+    else:
+        e.line("if await run.hold(control): break")
     e.line("continue")
     e.dedent()
     e.line(f"if {ended}: break")

@@ -20,6 +20,7 @@ from typing import Any
 
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
+from kayrx.plan.fold import folded
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Step
 from kayrx.plan.probe import Probe
@@ -78,10 +79,13 @@ def completion(e: Emitter, steps: Steps) -> None:
             e.indent(f"if not ({' or '.join(stopped)}):")
         depth = len(e.loops)
         y = at_end(step.node, e)
-        flow(e, steps, number + 1, y)
+        if y is not None:
+            flow(e, steps, number + 1, y)
         while len(e.loops) > depth:
             e.close_loop()
         if stopped:
+            if e.lines[-1].endswith(":"):
+                e.line("pass")
             e.dedent()
     e.at(-1, None)
 
@@ -120,8 +124,11 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
     return link(e, steps, "items, run")
 
 
-def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> Code:
-    """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised."""
+def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:
+    """``call(x) -> list`` of what one item gives, completion included; ``blame`` sees what is raised.
+
+    With ``bare`` no step needs the run; else it is ``call(x, run)``.
+    """
     e = Emitter(replace(options, events=False), awaits=False)
     e.depth = 3
     straight = not any(gives_at_end(s.node) or s.node.expands for s in steps)
@@ -129,6 +136,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
         e.tail = lambda x: e.line(f"return [{x}]")
         e.loops.append(Loop("return []", "return []"))
         flow(e, steps, 0, "x")
+        e.line("return []")  # for an item that goes nowhere
     else:
         e.tail = lambda x: e.line(f"out.append({x})")
         e.line("out = []")
@@ -142,7 +150,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None]) -> 
     e.indent("except Exception as error:")
     e.line(f"{e.param('blame', blame)}(error)")
     e.line("raise")
-    return link(e, steps, "x, run=None", extra=("try:",))
+    return link(e, steps, "x" if bare else "x, run", extra=("try:",), flat=True)
 
 
 def unit(steps: Steps, options: Options) -> Code:
@@ -158,10 +166,14 @@ def unit(steps: Steps, options: Options) -> Code:
 
 
 def push(steps: Steps, options: Options) -> Code:
-    """``open(run, emit, complete) -> (push, finish)``; ``complete(result)`` is called once."""
+    """``open(run, emit, complete, failed=None) -> (push, finish)``; ``complete(result)`` is called once.
+
+    What a step raises goes to whoever pushes, or to ``failed(error)``: in a wrapper around ``push`` that
+    would cost half as much again as the push.
+    """
     e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"emit({x})")
-    e.depth = 3
+    e.depth = 4
     e.loops.append(Loop("return", "return finish()"))
     flow(e, steps, 0, "x")
     for flag in e.loops[0].stops:
@@ -169,6 +181,7 @@ def push(steps: Steps, options: Options) -> Code:
     e.loops.clear()
     taken, e.lines = e.lines, []
     origins, e.origins = e.origins, []
+    e.depth = 3
     completion(e, steps)
     given = result_of(e, steps)
     ended, ends = e.lines, e.origins
@@ -177,8 +190,14 @@ def push(steps: Steps, options: Options) -> Code:
     e.indent("def push(x):")
     e.line(f"nonlocal {names}")
     e.line("if ended: return")
+    e.line("try:")
     e.lines += taken
     e.origins += origins
+    e.indent("except BaseException as error:")
+    e.line("if failed is None: raise")
+    e.line("ended = True")
+    e.line("failed(error)")
+    e.dedent()
     e.dedent()
     e.indent("def finish():")
     e.line(f"nonlocal {names}")
@@ -188,19 +207,20 @@ def push(steps: Steps, options: Options) -> Code:
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete", extra=("ended = False",), foot=("return push, finish",))
+    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",))
 
 
 @dataclass(frozen=True, slots=True)
 class Pushes:
-    """The runs of a plan as one ``open(run, emit, complete) -> (push, finish)``: each pushes into the next."""
+    """The runs of a plan as one ``open(run, emit, complete, failed)``: each pushes into the next."""
 
     codes: tuple[Code, ...]
 
-    def function(self, run: Any, emit: Any, complete: Any) -> tuple[Any, Any]:
-        pushed, finish = self.codes[-1].function(run, emit, complete)
-        for code in reversed(self.codes[:-1]):
-            pushed, finish = code.function(run, pushed, lambda _, then=finish: then())
+    def function(self, run: Any, emit: Any, complete: Any, failed: Any = None) -> tuple[Any, Any]:
+        first = len(self.codes) == 1
+        pushed, finish = self.codes[-1].function(run, emit, complete, failed if first else None)
+        for number, code in reversed(list(enumerate(self.codes[:-1]))):
+            pushed, finish = code.function(run, pushed, lambda _, then=finish: then(), None if number else failed)
         return pushed, finish
 
     def raised_below(self, error: BaseException) -> bool:
@@ -230,15 +250,17 @@ GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
-         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = ()) -> Code:
-    """Compile the emitted body (cached by its text) and bind the parameters of this graph to it.
+         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = (), flat: bool = False) -> Code:
+    """Compile the emitted body (cached by its text) and bind the parameters of this graph to it, as variables of
+    the function around it or, ``flat``, of its module: a short call is faster so.
 
     ``extra`` and ``foot`` are the first and last lines of the function, ``outer`` and ``leave`` those
     of a function around it.
     """
-    head = [f"def link({', '.join(e.params)}):"]
+    head = [f"def link({', '.join(e.params)}):" if not flat else "def link(**_):"]
+    where = "global" if flat else "nonlocal"
     for name in e.probed:
-        head += [f"    def know_{name}(f):", f"        nonlocal {name}", f"        {name} = f"]
+        head += [f"    def know_{name}(f):", f"        {where} {name}", f"        {name} = f"]
     head += ["    " + line for line in outer]
     inset = "    " * (2 if outer else 1)
     head.append(f"{inset}{kind} run_({signature}):")
@@ -247,15 +269,19 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
     knows = "".join(f"know_{n}, " for n in e.probed)
     tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
     tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")
-    text = "\n".join(head + e.lines + tail) + "\n"
+    lines, origins = folded(tuple(e.lines), tuple(e.origins))
+    text = "\n".join([*head, *lines, *tail]) + "\n"
     code = called(compiled(text), f"<kayrx {next(_links)}>")
     scope: dict[str, Any] = dict(GLOBALS)
     exec(code, scope)
     probes = {name: Probe(e.params[name], step) for name, step in e.probed.items()}
-    function, knowers = scope["link"](*(probes.get(name, value) for name, value in e.params.items()))
+    params = {**e.params, **probes}
+    if flat:
+        scope.update(params)
+    function, knowers = scope["link"](**params)
     for probe, know in zip(probes.values(), knowers, strict=True):
         probe.know = know
-    owners = (-1,) * len(head) + tuple(e.origins) + (-1,) * len(tail)
+    owners = (-1,) * len(head) + origins + (-1,) * len(tail)
     return Code(function, code.co_filename, owners, tuple(steps), text)
 
 

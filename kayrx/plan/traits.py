@@ -8,12 +8,27 @@ from __future__ import annotations
 from functools import singledispatch
 
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, select, switch, time, transform, units, until, windows
+from kayrx.nodes import (
+    about,
+    ends,
+    feed,
+    flow,
+    growth,
+    select,
+    stateful,
+    switch,
+    time,
+    transform,
+    units,
+    until,
+    windows,
+)
 from kayrx.nodes.guards import Retry, Timeout
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
 
-ITEMWISE = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, transform.Scan,
+STATEFUL = (transform.Scan, stateful.StatefulMap)
+ITEMWISE = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, *STATEFUL,
             ends.Each, ends.SinkTo, units.Unit)
 HOLDS_ALL = (ends.ToList,)
 
@@ -29,8 +44,9 @@ def _(node: transform.Map) -> bool:
     return node.waits
 
 
-@waits.register
-def _(node: transform.FlatMap) -> bool:
+@waits.register(transform.FlatMap)
+@waits.register(growth.Expand)
+def _(node: transform.FlatMap | growth.Expand) -> bool:
     return is_async(node.fn) or is_async_generator(node.fn)
 
 
@@ -91,6 +107,11 @@ def is_stage(step: Step) -> bool:
     node = step.node
     return isinstance(node, (time.Timed, switch.Inner, transform.Rx)) \
         or (isinstance(node, windows.Buffer) and node.timed)
+
+
+def is_told(step: Step) -> bool:
+    """True if the node makes items of failures: it always heads a segment, for it must outlive what fails."""
+    return isinstance(step.node, about.Materialize)
 
 
 def fed_by(node: Node, loop: bool) -> Fed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 from kayrx.nodes.values import is_async
@@ -42,3 +44,21 @@ def tapping(effect: Callable[[Any], Any]) -> Callable[[Any], Any]:
         effect(x)
         return x
     return tap
+
+
+def remembering(fn: Callable[[Any, Any], Any], key: Callable[[Any], Any] | None, seed: Any) -> Callable[..., Any]:
+    """``stateful_map`` as a function of all states and an item; gives key, state and output, and changes nothing."""
+    if is_async(fn) or (key is not None and is_async(key)):
+        async def remember_async(states: Any, x: Any) -> Any:
+            k = None if key is None else key(x)
+            k = await k if inspect.isawaitable(k) else k
+            given = fn(states[k] if k in states else deepcopy(seed), x)
+            state, y = await given if inspect.isawaitable(given) else given
+            return k, state, y
+        return remember_async
+
+    def remember(states: Any, x: Any) -> Any:
+        k = None if key is None else key(x)
+        state, y = fn(states[k] if k in states else deepcopy(seed), x)
+        return k, state, y
+    return remember

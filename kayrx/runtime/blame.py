@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 def annotate(error: BaseException, run: Context, segment: Segment | None, step: Step | None,
              item: int | None) -> None:
-    """Add the note, once per raise; never raises itself.
+    """Add the note, once a run; never raises itself.
 
     kayrx: in node 'invert' (map) at app.py:12, segment 2, item 17, attempt 2
     """
+    if any(error is known for known in run.noted):
+        return  # on its way down to a `materialize`, or raised again by a `dematerialize`
+    run.noted.append(error)
     found = owner(error, run) or step or (segment.head if segment is not None else None)
     if found is None or (isinstance(error, KayrxError) and step is None and owner(error, run) is None):
         return

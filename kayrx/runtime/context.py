@@ -44,10 +44,12 @@ class Context:
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
+        self.shuts: dict[Any, Callable[[], None]] = {}  # how a hot source is told to push no more
         self.holders: list[Any] = []
         self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False
         self.failure: BaseException | None = None
+        self.noted: list[BaseException] = []
         self.scope: anyio.CancelScope | None = None
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
@@ -91,7 +93,7 @@ class Context:
 
     async def closed(self, items: Any) -> None:
         """Close an async iterator that its reader leaves; a cancellation has to wait for it."""
-        if self.backend.name == "sync":  # nobody can cancel, and there is no loop to ask for a scope
+        if self.backend.name == "sync":  # no loop runs, and nobody can cancel
             await items.aclose()
             return
         with anyio.CancelScope(shield=True):

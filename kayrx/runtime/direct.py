@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from operator import length_hint
 from typing import Any
 
-from kayrx.nodes.transform import FlatMap, Rx
 from kayrx.plan.shapes import END, WAIT
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
@@ -30,7 +29,7 @@ class Direct(Link):
         super().__init__(terms, subscriber, inbox)
         self.program = made
         self.run = Context(made, terms.world, SyncBackend(terms.world))
-        self.expands = any(s.inner or isinstance(s.node, (FlatMap, Rx)) for s in made.plan.steps())
+        self.expands = any(s.node.expands for s in made.plan.steps())
         self.hasty = not isinstance(inbox, Hot)  # rule 4.2 is for processors
         self.out: Iterator[Any] | None = None
         self.opened = ExitStack()  # what the run has opened, to be closed in reverse order

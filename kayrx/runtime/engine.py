@@ -20,6 +20,7 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
+from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
@@ -107,10 +108,6 @@ class Network:
     # -- segments as tasks -----------------------------------------------------------------------
 
     def main_of(self, segment: Segment) -> Main:
-        if segment.fed == "push" and not (segment.lanes or segment.outs):
-            from kayrx.runtime.pushing import pushed_along  # late: it loads reactivex
-
-            return partial(pushed_along, self.program, self.run)
         step = next((s for s in segment.steps if is_pool(s)), None)
         if step is not None or segment.fed == "stage":
             return partial(self.headed, segment)
@@ -179,7 +176,7 @@ class Network:
             items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
         else:
             items = aiterate(head.node, run)
-        stoppable = Stoppable(items, run.backend)
+        stoppable = Stoppable(items, run, head.node)
         run.stoppables.append(stoppable)
         run.positions[segment.index] = lambda: stoppable.given
         return stoppable, stoppable
@@ -227,11 +224,7 @@ class Network:
 
     def failed(self, error: BaseException, segment: Segment, step: Step | None = None,
                item: int | None = None) -> None:
-        """A branch that was written to detach is reported; any other failure ends the run."""
-        if detaches(self.program, segment) and isinstance(error, Exception):
-            self.run.tell("detached", error=error, segment=segment.index)
-            return
-        self.run.fail(error, segment, step, item)
+        failing.failed(self.run, error, segment, step, item)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -276,22 +269,3 @@ def waiting(emit: Callable[[Any], bool]) -> Callable[[Any], Coroutine[Any, Any, 
     async def emit_later(item: Any) -> bool:
         return emit(item)
     return emit_later
-
-
-def detaches(program: Program, segment: Segment) -> bool:
-    """True if the segment belongs to a branch of ``broadcast(on_error="detach")``."""
-    plan, index = program.plan, segment.index
-    seen: set[int] = set()
-    while index not in seen:
-        seen.add(index)
-        lanes = plan.segments[index].lanes
-        origin = plan.gates[lanes[0]].origin if len(lanes) == 1 else None
-        if origin is None:
-            return False
-        fan = plan.segments[origin].fan
-        if fan is not None:
-            return getattr(fan.node, "on_error", "fail") == "detach"
-        index = origin
-    return False
-
-

@@ -29,8 +29,8 @@ class Gate:
     them in C, setting ``taken`` and ``current`` for `position`: nobody can look in before it is done.
     """
 
-    __slots__ = ("_once", "_park", "_parks", "_wake", "cancelled", "closed", "current", "dropped", "items", "name",
-                 "outside", "overflow", "owner", "reader", "run", "size", "taken", "turn", "writer")
+    __slots__ = ("_once", "_park", "_parks", "_wake", "cancelled", "closed", "current", "dropped", "error", "items",
+                 "name", "outside", "overflow", "owner", "reader", "run", "size", "taken", "turn", "writer")
 
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
                  *, outside: bool = False) -> None:
@@ -46,6 +46,7 @@ class Gate:
         self.writer: Any = None
         self.closed = self.cancelled = False
         self.dropped = 0
+        self.error: Exception | None = None  # the writer has failed, and a node below tells of it
         self.outside = outside  # the reader is not a task of the run, so waiting for it is no deadlock
         self.owner: Fan | None = None
         self.taken = 0
@@ -80,12 +81,14 @@ class Gate:
         self.taken += done
 
     async def wait(self) -> bool:
-        """Wait for an item; True at the end."""
+        """Wait for an item; True at the end.  Raises what the writer has failed with."""
         if self._once is not None and not self.closed:
             await self._once()  # the writer may be next in line: one pass of the loop costs less than a park
         while not self.items:
             if self.closed:
                 return True
+            if self.error is not None:
+                raise self.error
             self.reader = park = self._park()
             if not self.outside:
                 self._parks.add(park)
@@ -191,7 +194,13 @@ class Gate:
 
     def close(self) -> None:
         """The writer has ended; what is here still comes out."""
-        self.closed = True
+        self.closed = self.error is None
+        if self.reader is not None:
+            self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """The writer has failed; what is here still comes out, then ``error`` is raised to the reader."""
+        self.error = error
         if self.reader is not None:
             self.wake()
 

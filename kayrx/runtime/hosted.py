@@ -159,6 +159,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
     segment = next(s for s in plan.segments if s.head is not None and s.head.node is node)
     if node.kind == "publisher":
         async with QueueSubscriber(node.what, 16) as subscriber, aclosing(subscriber.read(run)) as read:
+            run.shuts[node] = subscriber.shut
             async for item in read:
                 yield item
         return
@@ -174,7 +175,12 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
         except RunError as error:  # too much, or nobody reads any more; the Observable must not notice
             queue.fail(error)
 
+    def shut() -> None:
+        subscription.dispose()
+        queue.close()
+
     subscription = node.what.subscribe(offer, failed, queue.close)
+    run.shuts[node] = shut
     try:
         async with aclosing(queue.read(run, node.where)) as read:
             async for item in read:

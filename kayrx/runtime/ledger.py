@@ -60,15 +60,20 @@ class Ledger:
 
     def close(self, failure: BaseException | None) -> None:
         """The run has ended: the item in hand at the failure has failed, all others are cancelled."""
-        trace = failure.__traceback__ if failure is not None else None
+        if failure is not None:
+            self.failed(failure)
+        for ident in list(self.alive):
+            self.fate(ident, "cancelled", None)
+
+    def failed(self, failure: BaseException) -> None:
+        """The item in hand at the failure has failed: the frames of generated code know its id."""
+        trace = failure.__traceback__ if self.exact else None
         while trace is not None:
             if trace.tb_frame.f_code.co_filename.startswith("<kayrx "):
                 held = [v for k, v in trace.tb_frame.f_locals.items() if k[:1] == "i" and isinstance(v, tuple)]
                 for ident in held[-1:]:
                     self.fate(ident, "failed", None)
             trace = trace.tb_next
-        for ident in list(self.alive):
-            self.fate(ident, "cancelled", None)
 
     # -- for stages, crews and gates, which see (id, item) pairs in such a run -----------------------
 

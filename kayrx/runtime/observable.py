@@ -8,6 +8,7 @@ running loop, and its items are handed to the observer there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -121,7 +122,9 @@ def hosted(made: Program, world: World) -> Operator:
     def operate(upstream: Observable[Any]) -> Observable[Any]:
         def subscribe(observer: abc.ObserverBase[Any],
                       scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-            run = Context(made, world, SyncBackend(world))
+            seen = world if scheduler is None else replace(
+                world, now=lambda: scheduler.to_seconds(scheduler.now))  # the subscriber's clock wins (ruling 19)
+            run = Context(made, seen, SyncBackend(seen))
             subscription = SingleAssignmentDisposable()
 
             def complete(_: object) -> None:

@@ -17,6 +17,16 @@ from kayrx.runtime.backend import current
 from kayrx.runtime.worker import with_open
 from kayrx.runtime.world import THE_WORLD
 
+OPEN: set[Workers] = set()
+
+
+def calls_under_way(loop: object) -> int:
+    """How many calls of threads the runs on this loop (asyncio) or token (trio) wait for.
+
+    A virtual clock must not jump while there are any.
+    """
+    return sum(w.busy or (w.ending is not None and w.alive) for w in tuple(OPEN) if w.loop is loop)
+
 
 class Workers:
     """``place.workers`` threads that call ``fn``, one item at a time; ``async with`` gives the call.
@@ -36,7 +46,9 @@ class Workers:
         self.waiting: list[Any] = []
 
     async def __aenter__(self) -> Call:
-        self.backend = current(THE_WORLD)
+        self.backend = backend = current(THE_WORLD)
+        self.loop = getattr(backend, "loop", None) or getattr(backend, "token", None)
+        OPEN.add(self)
         self.threads = [threading.Thread(target=self._work, name=f"kayrx worker {number}", daemon=True)
                         for number in range(1, self.place.workers + 1)]
         for thread in self.threads:
@@ -50,6 +62,7 @@ class Workers:
             while self.alive and not self.abandoned:
                 self.ending = self.backend.park()
                 await self.ending
+        OPEN.discard(self)
         if not self.abandoned:
             for thread in self.threads:  # each has done its last step, and is about to be gone
                 thread.join()

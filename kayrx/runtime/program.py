@@ -62,7 +62,7 @@ class Program:
         return shapes.Pushes(tuple(shapes.push(run, self.options) for run in self.plan.segments[0].runs))
 
     def call(self, blame: Callable[[Exception], None]) -> Code:
-        self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame))
+        self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame, bare=self.bare))
         return self._calls[-1]
 
     @cached_property

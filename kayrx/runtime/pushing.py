@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from kayrx.errors import GateOverflow
-from kayrx.plan.cut import HOT
 from kayrx.runtime.context import Context
 from kayrx.runtime.program import Program
 
 
-class Pausable:
-    """Holds what is pushed while the run is paused: at most 1,024 items, as a hot source's gate does.
-
-    The Observable may push on any thread, and `resume` comes on another: one of them sends at a time.
-    """
-
-    def __init__(self, run: Context, send: Callable[..., None], where: str) -> None:
-        self.run, self.send, self.where = run, send, where
-        self.held: deque[tuple[Any, ...]] = deque()
-        self.sending = False
-        self.lock = threading.Lock()
-
-    def __call__(self, *item: Any) -> None:
-        """Send the item, or the end if there is none, now or on `resume`."""
-        with self.lock:
-            if self.run.paused or self.sending:
-                if len(self.held) >= HOT:
-                    raise GateOverflow(f"{self.where} has pushed {HOT} items while the run was paused; say what may be "
-                                       "lost with kx.backpressure(size, overflow=...) behind it, or pause for less")
-                self.held.append(item)
-                return
-        self.send(*item)
-
-    def resume(self) -> None:
-        """Send what was held, in its order."""
-        self.sending = True
-        while True:
-            with self.lock:
-                if not self.held:
-                    self.sending = False
-                    return
-                item = self.held.popleft()
-            self.send(*item)
-
-
-def begin(program: Program, run: Context, given: list[Any], over: Callable[[], None], *,
-          pausable: bool = False) -> Disposable:
+def begin(program: Program, run: Context, given: list[Any], over: Callable[[], None]) -> Disposable:
     """Subscribe; ``over()`` is called once, when a result has been given or the run has failed.
 
     Nothing that a step raises reaches the Observable, whose other observers must not notice.
@@ -78,10 +39,7 @@ def begin(program: Program, run: Context, given: list[Any], over: Callable[[], N
             run.fail(error, segment)
             end()
 
-    push, finish = program.push.function(run, lambda x: None, complete)
-
-    def send(*item: Any) -> None:
-        push(*item) if item else finish()
+    push, finish = program.push.function(run, lambda x: None, complete, lambda error: failed(error))
 
     def guarded(step: Callable[..., Any]) -> Callable[..., None]:
         def called(*item: Any) -> None:
@@ -91,21 +49,12 @@ def begin(program: Program, run: Context, given: list[Any], over: Callable[[], N
                 failed(error)
         return called
 
-    steered = Pausable(run, send, segment.head.where) if pausable else None
-
     def subscribe(*_: object) -> None:
-        subscription.disposable = what.subscribe(guarded(steered or push), failed, guarded(steered or finish))
+        subscription.disposable = what.subscribe(push, failed, guarded(finish))
 
-    if program.closed_from_start or run.stopping:
+    if program.closed_from_start:
         finish()
         return Disposable()
-    if steered is not None:
-        def control(stop: bool) -> None:
-            if run.stopping or not stop:
-                guarded(steered.resume)()
-            if run.stopping:
-                guarded(finish)()
-        run.controls.append(control)
     # In a trampoline, so that a cold source sends nothing before it can be disposed.
     guarded(lambda: CurrentThreadScheduler.singleton().schedule(subscribe))()
     return Disposable(subscription.dispose)
@@ -125,16 +74,3 @@ def run_pushed(program: Program, run: Context) -> Any:
     if run.failure is not None:
         raise run.failure
     return given[0]
-
-
-async def pushed_along(program: Program, run: Context) -> Any:
-    """`run_pushed` on a loop: the Observable pushes as it likes, on this thread or another; we wait."""
-    park = run.backend.park()
-    given: list[Any] = []
-    subscription = begin(program, run, given, lambda: run.backend.from_thread(lambda: run.backend.wake(park)),
-                         pausable=True)
-    try:
-        await run.parked(park, outside=True)
-    finally:
-        subscription.dispose()
-    return given[0] if given else None

@@ -137,7 +137,7 @@ class Run:
         for control in run.controls:
             control(True)
         for source in run.stoppables:
-            source.interrupt.fire()
+            source.stop()
         self._let_go()
         assert self._ended is not None
         with anyio.move_on_after(float("inf") if deadline is None else deadline):

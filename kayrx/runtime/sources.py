@@ -22,7 +22,6 @@ from kayrx.graph.node import Node
 from kayrx.nodes import ends, feed
 from kayrx.nodes.place import threads
 from kayrx.plan.shapes import HINTED
-from kayrx.runtime.backend import Backend
 from kayrx.runtime.interrupt import Interrupt, Interrupted
 
 if TYPE_CHECKING:
@@ -219,12 +218,15 @@ async def nothing() -> AsyncIterator[Any]:
 
 
 class Stoppable:
-    """An async source that `Run.stop` can complete while it waits for its next item."""
+    """An async source that `Run.stop` can complete while it waits for its next item.
 
-    __slots__ = ("backend", "given", "interrupt", "items")
+    A hot source ends when what it has pushed is read: it cannot be asked for it again.
+    """
 
-    def __init__(self, items: AsyncIterator[Any], backend: Backend) -> None:
-        self.items, self.backend = items, backend
+    __slots__ = ("given", "interrupt", "items", "node", "run")
+
+    def __init__(self, items: AsyncIterator[Any], run: Context, node: Any) -> None:
+        self.items, self.run, self.node = items, run, node
         self.interrupt = Interrupt()
         self.given = -1
 
@@ -235,11 +237,17 @@ class Stoppable:
         if self.interrupt.fired:
             raise StopAsyncIteration
         try:
-            item = await self.interrupt.over(self.items.__anext__(), self.backend)
+            item = await self.interrupt.over(self.items.__anext__(), self.run.backend)
         except Interrupted:
             raise StopAsyncIteration from None
+        if self.run.paused:
+            await self.run.hold(lambda _: None)
         self.given += 1
         return item
+
+    def stop(self) -> None:
+        """Give no more than what a hot source has pushed already; end the wait of any other."""
+        self.run.shuts.get(self.node, self.interrupt.fire)()
 
     async def aclose(self) -> None:
         close = getattr(self.items, "aclose", None)

@@ -145,6 +145,13 @@ class QueueSubscriber:
             self.items = deque()
         self._call()
 
+    def shut(self) -> None:
+        """Take nothing more; what has come can still be read."""
+        with self.lock:
+            self.ended = True
+        self._call()
+        self.wake()
+
     def _call(self) -> None:
         """Ask upstream for what is due, or cancel it.
 

@@ -141,5 +141,5 @@ class Inlet(Network):
     def source_of(self, segment: Segment) -> tuple[Any, Any]:
         if segment.head is None or segment.head.node is not self.node:
             return super().source_of(segment)
-        items = Stoppable(self.inbox.read(self.run), self.run.backend)
+        items = Stoppable(self.inbox.read(self.run), self.run, self.node)
         return items, items

@@ -1,13 +1,17 @@
-"""What a run has left behind: threads, processes, open files, asyncio tasks."""
+"""What a run has left behind: threads, processes, open files, tasks of asyncio or trio."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from kayrx.runtime.backend import loop_running
 
 
 @dataclass(slots=True)
@@ -24,8 +28,9 @@ class Left:
 
 
 def _files() -> dict[str, str]:
+    """The open files, by number; none where there is no /proc to ask."""
     found = {}
-    for number in os.listdir("/proc/self/fd"):
+    for number in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         try:
             found[number] = os.readlink(f"/proc/self/fd/{number}")
         except OSError:  # the listing's own descriptor
@@ -34,8 +39,9 @@ def _files() -> dict[str, str]:
 
 
 def _children() -> set[int]:
+    """The processes that this one has started; none where there is no /proc to ask."""
     found: set[int] = set()
-    for task in os.listdir("/proc/self/task"):
+    for task in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
         try:
             with open(f"/proc/self/task/{task}/children") as file:
                 found.update(map(int, file.read().split()))
@@ -44,16 +50,23 @@ def _children() -> set[int]:
     return found
 
 
-def _tasks() -> set[asyncio.Task[object]]:
-    try:
-        return set(asyncio.all_tasks())
-    except RuntimeError:
-        return set()
+def _tasks() -> dict[Any, str]:
+    """The tasks of the running loop that have not ended, with their names."""
+    running = loop_running()
+    if running == "asyncio":
+        return {task: task.get_name() for task in asyncio.all_tasks()}
+    found: dict[Any, str] = {}
+    todo = [sys.modules["trio"].lowlevel.current_root_task()] if running else []
+    while todo:
+        task = todo.pop()
+        found[task] = task.name
+        todo += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
 
 
 @contextmanager
 def left_behind() -> Iterator[Left]:
-    """Fill a `Left` when the block ends.
+    """Fill a `Left` when the block ends; inside a loop it also looks at the loop's tasks.
 
     >>> with left_behind() as left:
     ...     pass
@@ -66,4 +79,4 @@ def left_behind() -> Iterator[Left]:
     left.threads = [t.name for t in threading.enumerate() if t not in threads and t.is_alive()]
     left.processes = sorted(_children() - processes)
     left.files = [path for number, path in _files().items() if files.get(number) != path]
-    left.tasks = [t.get_name() for t in _tasks() - tasks if not t.done()]
+    left.tasks = [name for task, name in _tasks().items() if task not in tasks]

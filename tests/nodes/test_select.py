@@ -1,4 +1,4 @@
-"""Selection: filter, take, skip, take_while, distinct_until_changed pass some items on and stop the others."""
+"""Selection: filter, take, skip, distinct and their like pass some items on and stop the others."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ async def small(x: Any) -> bool:
     (kx.take_while(kx.it < 3, inclusive=True), [1, 2, 3, 1], [1, 2, 3]),
     (kx.take_while(lambda x: x is None), [None, None, 1], [None, None]),
     (kx.take_while(lambda x: False), [1], []), (kx.take_while(lambda x: False, inclusive=True), [1, 2], [1]),
+    (kx.skip_while(kx.it < 3), [1, 2, 3, 1], [3, 1]), (kx.skip_while(lambda x: True), [1, 2], []),
+    (kx.skip_while(lambda x: x is None), [None, 1, None], [1, None]),
+    (kx.distinct(), [1, 1, 2, 1, None, None], [1, 2, None]), (kx.distinct(str.lower), ["a", "A", "b"], ["a", "b"]),
+    (kx.distinct(kx.it["k"]), [{"k": 1}, {"k": 2}, {"k": 1}], [{"k": 1}, {"k": 2}]),
+    (kx.distinct(max_keys=2), [1, 2, 1, 3, 2, 1, 1, 2], [1, 2, 3, 1, 2]),
+    (kx.ignore_elements(), [1, None], []),
     (kx.distinct_until_changed(), [1, 1, 2, 1, None, None], [1, 2, 1, None]),
     (kx.distinct_until_changed(), [None, None, 1], [None, 1]),
     (kx.distinct_until_changed(str.lower), ["a", "A", "b"], ["a", "b"]),
@@ -39,7 +45,8 @@ def test_what_passes(graph: Graph[Any, Any], items: Any, out: list[Any], backend
 
 
 NODES = {"filter": kx.filter(bool), "take": kx.take(2), "skip": kx.skip(2), "take_while": kx.take_while(bool),
-         "distinct_until_changed": kx.distinct_until_changed()}
+         "distinct_until_changed": kx.distinct_until_changed(), "skip_while": kx.skip_while(kx.it < 2),
+         "distinct": kx.distinct()}
 
 
 @pytest.mark.parametrize("word", list(NODES))
@@ -101,7 +108,8 @@ def test_take_lets_go_of_an_async_source(loop: str) -> None:
 
 
 @pytest.mark.parametrize(("graph", "out"), [
-    (kx.filter(small), [1, 2, None]), (kx.take_while(small), [1, 2]),
+    (kx.filter(small), [1, 2, None]), (kx.skip_while(small), [3, None]), (kx.distinct(small), [1, 3]),
+    (kx.take_while(small), [1, 2]),
     (kx.take_while(small, inclusive=True), [1, 2, 3]), (kx.distinct_until_changed(small), [1, 3, None]),
 ])
 def test_predicates_may_be_async(graph: Graph[Any, Any], out: list[Any], loop: str) -> None:
@@ -112,8 +120,9 @@ def test_predicates_may_be_async(graph: Graph[Any, Any], out: list[Any], loop: s
 @pytest.mark.parametrize("write", [
     lambda: kx.take(-1), lambda: kx.take(1.5), lambda: kx.take(True), lambda: kx.skip(-1), lambda: kx.skip("2"),
     lambda: kx.filter(3), lambda: kx.filter(None), lambda: kx.take_while("x"), lambda: kx.distinct_until_changed(3),
-    lambda: kx.distinct_until_changed(None, 3),
-], ids=range(10))
+    lambda: kx.distinct_until_changed(None, 3), lambda: kx.skip_while(3), lambda: kx.distinct(3),
+    lambda: kx.distinct(max_keys=0),
+], ids=range(13))
 def test_wrong_arguments_fail_where_they_are_written(write: Any) -> None:
     """A wrong argument is a GraphError of the line that writes it, not of the run."""
     with pytest.raises(kx.GraphError, match="must be"):
@@ -127,3 +136,37 @@ def test_a_predicate_that_raises_fails_the_run_by_its_name() -> None:
 
     assert caught.value.__notes__[0].startswith("kayrx: in node 'check' (filter) at test_select.py:")
     assert caught.value.__notes__[0].endswith("item 1")
+
+
+def test_skip_while_asks_no_more_once_it_was_told_no() -> None:
+    """The predicate is called up to and with the first item that passes."""
+    asked: list[int] = []
+
+    assert (kx.source([1, 5, 1]) >> kx.skip_while(lambda x: asked.append(x) or x < 3)).collect() == [5, 1]
+    assert asked == [1, 5]
+
+
+def test_distinct_says_what_it_remembers() -> None:
+    """Without ``max_keys`` both `explain` and `check` say "unbounded"; with it the plan has the bound."""
+    free, bound = kx.source([1]) >> kx.distinct(), kx.source([1]) >> kx.distinct(max_keys=9)
+
+    (warning,) = free.check()
+    assert "remembers every key that has come (unbounded); give max_keys=" in warning and "test_select.py" in warning
+    assert bound.check() == []
+    assert "distinct: unbounded (all keys)" in free.explain()
+    assert "distinct: 9 keys, then the oldest is forgotten" in bound.explain()
+
+
+def test_a_key_without_a_hash_is_the_items_failure() -> None:
+    """The TypeError of Python, with the node in its note."""
+    with pytest.raises(TypeError, match="unhashable") as caught:
+        (kx.source([[1]]) >> kx.distinct()).run()
+
+    assert "in node 'distinct' (distinct) at test_select.py:" in caught.value.__notes__[0]
+
+
+def test_a_source_whose_items_go_nowhere_is_let_go_when_nobody_reads(loop: str) -> None:
+    """An endless source before `ignore_elements` or a `reduce` ends with the run that no longer wants it."""
+    for nothing in (kx.ignore_elements(), kx.reduce(max)):
+        graph = kx.merge(kx.source(count()) >> nothing, kx.source([7])) >> kx.take(1)
+        assert graph.collect(backend=loop) == [7]

@@ -199,6 +199,12 @@ def test_gather_of_one_graph_twice_is_one_run() -> None:
     assert asyncio.run(main()) == [[1], [1]] and runs == [1]
 
 
+def test_a_guarded_expansion_is_left_in_the_middle_without_a_loop(backend: str) -> None:
+    """The bodies of a guarded unit are closed when a reader below leaves, also where no loop runs."""
+    twice = kx.unit(kx.flat_map(lambda x: [x, x])) >> kx.skip_errors()
+    graph = kx.source([1] * 40) >> twice >> kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.zip() >> kx.take(1)
+
+    assert graph.collect(backend=backend) == [(1, 1)]
 def test_a_guarded_unit_left_early_needs_no_loop(backend: str) -> None:
     """A unit inside a synchronous plan of several segments is closed when nothing more is wanted."""
     unit = kx.unit(kx.map(abs) >> kx.map(kx.it * 10)) >> kx.skip_errors()

@@ -14,6 +14,7 @@ from reactivex import operators as ops
 from reactivex.subject import Subject
 
 import kayrx as kx
+from kayrx.testing.probes import Handmade, until
 
 Virtual = Callable[[Any], Any]
 
@@ -246,19 +247,25 @@ def test_cancel_disposes_the_subscription(virtual: Virtual) -> None:
     assert not subject.observers
 
 
-# -- pausing what is pushed directly -------------------------------------------------------------
+# -- pause and stop ------------------------------------------------------------------------------
 
 
-def test_a_pause_holds_what_a_subject_pushes_and_resume_sends_it_in_order(virtual: Virtual) -> None:
+async def subscribed(subject: Subject[Any]) -> Subject[Any]:
+    while not subject.observers:
+        await anyio.lowlevel.checkpoint()
+    return subject
+
+
+@pytest.mark.parametrize("node", [kx.map(kx.it * 10), kx.map(kx.it * 10) >> kx.map(passed)], ids=["plain", "waits"])
+def test_a_pause_holds_what_a_subject_pushes_and_resume_sends_it_in_order(node: Any, virtual: Virtual) -> None:
     """Nothing is lost and nothing comes out meanwhile, the end included; also when a thread pushes."""
     async def main() -> tuple[list[int], list[int], Any]:
         subject: Subject[int] = Subject()
         out: list[int] = []
-        async with (kx.source(subject) >> kx.map(kx.it * 10) >> kx.sink(out)).start() as run:
-            await anyio.lowlevel.checkpoint()
-            while not subject.observers:
+        async with (kx.source(subject) >> node >> kx.sink(out)).start() as run:
+            (await subscribed(subject)).on_next(1)
+            while not out:
                 await anyio.lowlevel.checkpoint()
-            subject.on_next(1)
             run.pause()
             subject.on_next(2)
             await anyio.to_thread.run_sync(subject.on_next, 3)
@@ -271,37 +278,35 @@ def test_a_pause_holds_what_a_subject_pushes_and_resume_sends_it_in_order(virtua
     assert virtual(main) == ([10], [10, 20, 30], "done")
 
 
-def test_a_stop_sends_what_a_pause_holds(virtual: Virtual) -> None:
-    """Items pushed before the stop are under way and finish."""
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_stop_gives_what_a_subject_has_pushed_and_takes_no_more(paused: bool, virtual: Virtual) -> None:
+    """It cannot be asked for it again; what it pushes after the stop is not ours."""
     async def main() -> list[int]:
         subject: Subject[int] = Subject()
-        async with (kx.source(subject) >> kx.map(kx.it) >> kx.to_list()).start() as run:
-            while not subject.observers:
-                await anyio.lowlevel.checkpoint()
-            run.pause()
+        async with (kx.source(subject) >> kx.map(second) >> kx.to_list()).start() as run:
+            await subscribed(subject)
+            if paused:
+                run.pause()
+            subject.on_next(1)
             subject.on_next(2)
-            await run.stop()
-            run.resume()
             subject.on_next(3)
+            await run.stop()
+            assert not subject.observers
+            subject.on_next(4)
         return run.result  # type: ignore[no-any-return]
 
-    assert virtual(main) == [2]
+    assert virtual(main) == [1, 2, 3]
 
 
-def test_a_pause_holds_1024_pushed_items_and_no_more(virtual: Virtual) -> None:
-    """The next one fails the run with a GateOverflow that says what to do."""
+def test_a_stop_gives_what_a_publisher_has_sent(virtual: Virtual) -> None:
+    """What it sent on our demand comes out; it is cancelled and sends no more."""
+    upstream = Handmade()
+
     async def main() -> list[int]:
-        subject: Subject[int] = Subject()
-        out: list[int] = []
-        with pytest.raises(kx.GateOverflow, match=r"1024 items while the run was paused.*backpressure"):
-            async with (kx.source(subject) >> kx.map(kx.it) >> kx.sink(out)).start() as run:
-                while not subject.observers:
-                    await anyio.lowlevel.checkpoint()
-                run.pause()
-                for number in range(1024):
-                    subject.on_next(number)
-                assert subject.observers
-                subject.on_next(1024)
-        return out
+        async with (kx.source(upstream) >> kx.map(second) >> kx.to_list()).start() as run:
+            await until(lambda: upstream.requests)
+            upstream.send(1, 2, 3)
+            await run.stop()
+        return run.result  # type: ignore[no-any-return]
 
-    assert virtual(main) == []
+    assert virtual(main) == [1, 2, 3] and upstream.cancelled == 1

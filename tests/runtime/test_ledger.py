@@ -66,6 +66,30 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
     "flat_map, buffer, take": (
         lambda: one_to(6) >> kx.flat_map(lambda x: [x, x]) >> kx.buffer(count=3) >> kx.map(pause) >> kx.to_list(),
         {"split": 6, "absorbed": 12, "delivered": 4}),
+    "take_last": (lambda: one_to(8) >> kx.take_last(3) >> kx.map(pause) >> kx.to_list(),
+                  {"filtered": 5, "delivered": 3}),
+    "last": (lambda: one_to(8) >> kx.map(pause) >> kx.last(kx.it < 5) >> kx.to_list(), {"filtered": 7, "delivered": 1}),
+    "last of none": (lambda: one_to(8) >> kx.last(kx.it > 9, 0) >> kx.map(pause) >> kx.to_list(),
+                     {"filtered": 8, "delivered": 1}),
+    "first": (lambda: one_to(8) >> kx.map(pause) >> kx.first(kx.it > 3) >> kx.to_list(),
+              {"filtered": 3, "delivered": 1}),
+    "element_at": (lambda: one_to(8) >> kx.element_at(3) >> kx.map(pause) >> kx.to_list(),
+                   {"filtered": 3, "delivered": 1}),
+    "nothing": (lambda: one_to(8) >> kx.map(pause) >> kx.ignore_elements() >> kx.default_if_empty(3) >> kx.to_list(),
+                {"filtered": 8, "delivered": 1}),
+    "distinct": (lambda: kx.source([1, 2, 1, 2]) >> kx.distinct() >> kx.skip_while(kx.it < 2) >> kx.map(pause)
+                 >> kx.to_list(), {"filtered": 3, "delivered": 1}),
+    "stateful_map": (lambda: one_to(4) >> kx.stateful_map(lambda n, x: (n + 1, x), kx.it % 2, 0) >> kx.map(pause)
+                     >> kx.with_index() >> kx.timestamp() >> kx.to_list(), {"delivered": 4}),
+    "expand": (lambda: one_to(2) >> kx.expand(lambda x: [x, x], max_depth=1) >> kx.map(pause) >> kx.to_list(),
+               {"split": 2, "delivered": 6}),
+    "chunk": (lambda: kx.source(["a", "bcd", "", "e"]) >> kx.chunk(2, by="grapheme") >> kx.map(pause) >> kx.to_list(),
+              {"absorbed": 4, "delivered": 3}),
+    "materialize": (lambda: one_to(3) >> kx.map(pause) >> kx.materialize() >> kx.to_list(), {"delivered": 4}),
+    "a failure told of": (lambda: kx.source([5, 2, 0, 1]) >> kx.map(inverse) >> kx.materialize() >> kx.to_list(),
+                          {"failed": 1, "delivered": 3}),
+    "dematerialize": (lambda: one_to(3) >> kx.materialize() >> kx.dematerialize() >> kx.map(pause) >> kx.to_list(),
+                      {"filtered": 1, "delivered": 3}),
     "skip_errors": (lambda: kx.source(range(5)) >> kx.map(inverse) >> kx.skip_errors() >> kx.to_list(),
                     {"skipped": 1, "delivered": 4}),
     "dead_letter": (lambda: kx.source(range(5)) >> kx.map(inverse) >> kx.dead_letter([]) >> kx.to_list(),
@@ -143,6 +167,14 @@ def test_an_item_made_of_others_lists_its_parents(loop: str) -> None:
     _, events, _ = fates_of(one_to(4) >> kx.buffer(count=2) >> kx.map(pause) >> kx.to_list(), loop)
     made = [e for e in events if e["event"] == "entered" and e["id"][0] == "buffer"]
     assert [e["parents"] for e in made] == [(("source", 0, 0), ("source", 0, 1)), (("source", 0, 2), ("source", 0, 3))]
+
+
+def test_a_piece_of_text_lists_the_items_it_was_cut_from(loop: str) -> None:
+    """An item that is in two pieces is a parent of both; one that ended with a piece is not of the next."""
+    _, events, _ = fates_of(kx.source([b"abc", b"d", b"ef"]) >> kx.chunk(bytes=2) >> kx.to_list(), loop)
+    made = [e["parents"] for e in events if e["event"] == "entered" and e["id"][0] == "chunk"]
+    first, second, third = (("source", 0, n) for n in range(3))
+    assert made == [(first,), (first, second), (third,)]
 
 
 def test_a_failed_run_accounts_for_what_it_had_in_hand(loop: str) -> None:

@@ -105,6 +105,42 @@ def count_up(held: int, text: str) -> int:
     return held + 1
 
 
+def numbered(held: int, text: str) -> tuple[int, bytes]:
+    return held + 1, text.encode()
+
+
+async def remembered(held: list[str] | None, text: str) -> tuple[list[str] | None, float]:
+    return None, 0.0
+
+
+def told(key: Any, state: int) -> None: ...
+
+
+assert_type(texts >> kx.stateful_map(numbered, seed=0), Graph[Never, bytes])
+assert_type(texts >> kx.stateful_map(numbered, len, seed=0, max_keys=9, on_evict=told), Graph[Never, bytes])
+assert_type(texts >> kx.stateful_map(remembered, key=ask), Graph[Never, float])
+assert_type(texts >> kx.expand(words), Graph[Never, str])
+assert_type(texts >> kx.with_index(), Graph[Never, tuple[int, str]])
+assert_type((texts >> kx.timestamp()).collect(), list[kx.Timestamp[str]])
+assert_type(kx.Timestamp("a", 0.5).value, str)
+assert_type((texts >> kx.materialize()).collect(), list[kx.OnNext[str] | kx.OnError | kx.OnCompleted])
+assert_type(texts >> kx.materialize() >> kx.dematerialize(), Graph[Never, str])
+assert_type(texts >> kx.chunk(3), Graph[Never, list[str]])
+assert_type(texts >> kx.chunk(by="sentence") >> kx.chunk(2, by="grapheme"), Graph[Never, str])
+assert_type(texts >> kx.flat_map(tokens) >> kx.chunk(bytes=3), Graph[Never, bytes])
+
+
+def heard(notification: kx.Notification[int]) -> int:
+    match notification:
+        case kx.OnNext(value):
+            assert_type(value, int)
+            return value
+        case kx.OnError(error):
+            raise error
+        case kx.OnCompleted():
+            return 0
+
+
 def longest(held: str, text: str) -> str:
     return max(held, text, key=len)
 
@@ -119,6 +155,12 @@ assert_type(texts >> kx.reduce(total, 0.0), Graph[Never, float])
 assert_type((texts >> kx.reduce(longest)).collect(), list[str])
 
 # -- select, windows, flow, time, guards: the type goes through
+assert_type(texts >> kx.skip_while(str.isdigit) >> kx.distinct() >> kx.distinct(len, max_keys=9), Graph[Never, str])
+assert_type(texts >> kx.take_last(2) >> kx.first() >> kx.last() >> kx.element_at(0), Graph[Never, str])
+assert_type(texts >> kx.first(str.isdigit) >> kx.last(str.isdigit), Graph[Never, str])
+assert_type(texts >> kx.default_if_empty("") >> kx.first(default=""), Graph[Never, str])
+assert_type(texts >> kx.last(str.isdigit, None), Graph[Never, str | None])
+assert_type(texts >> kx.ignore_elements(), Graph[Never, Never])
 assert_type(texts >> kx.filter(bool) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(count=2) >> kx.map(sum), Graph[Never, int])
 
@@ -215,6 +257,10 @@ texts >> kx.to_list() >> kx.map(parse)  # type: ignore[operator]
 texts >> 5  # type: ignore[operator]
 kx.map(5)  # type: ignore[call-overload]
 kx.take("2")  # type: ignore[arg-type]
+kx.chunk(2, bytes=3)  # type: ignore[call-overload]
+kx.chunk(by="word")  # type: ignore[call-overload]
+numbers >> kx.chunk(by="sentence")  # type: ignore[operator]
+numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]

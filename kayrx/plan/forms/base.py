@@ -44,6 +44,26 @@ def last(e: Emitter, held: str, test: str) -> str:
     return y
 
 
+def kept(e: Emitter, x: str) -> str:
+    """The text of an item that is held to be given later, together with its id where ids are carried."""
+    return f"({e.ident}, {x})" if e.options.events else x
+
+
+def given(e: Emitter) -> tuple[str, str]:
+    """What a held item is unpacked into, and its variable; from here on the item is that one."""
+    y = e.value()
+    if not e.options.events:
+        return y, y
+    e.ident = f"i{e.number}"
+    return f"{e.ident}, {y}", y
+
+
+def let_go(e: Emitter, held: str) -> None:
+    """A held item is given up."""
+    if e.options.events:
+        e.line(f"run.fate({held}[0], 'filtered', {e.label})")
+
+
 def gives_at_end(node: Node) -> bool:
     """True if the node may give something when its input has completed."""
     return end.dispatch(type(node)) is not end.dispatch(object)

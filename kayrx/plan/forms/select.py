@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from kayrx.nodes import select
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
@@ -53,6 +55,40 @@ def _(node: select.TakeWhile, e: Emitter, x: str) -> str:
         e.skip()
     e.dedent()
     return x
+
+
+@item.register
+def _(node: select.SkipWhile, e: Emitter, x: str) -> str:
+    passing = e.state("passing", "False")
+    e.indent(f"if not {passing}:")
+    e.indent(f"if {e.call(node.fn, x)}:")
+    e.skip()
+    e.dedent()
+    e.line(f"{passing} = True")
+    e.dedent()
+    return x
+
+
+@item.register
+def _(node: select.Distinct, e: Emitter, x: str) -> str:
+    seen, key = e.state("seen", "set()"), x
+    if node.key is not None:
+        key = e.value("key")
+        e.line(f"{key} = {e.call(node.key, x)}")
+    e.indent(f"if {key} in {seen}:")
+    e.skip()
+    e.dedent()
+    e.line(f"{seen}.add({key})")
+    if node.max_keys is not None:  # a queue beside the set: the oldest key of a long-lived dict is slow to find
+        order = e.state("order", f"{e.param('deque', deque)}()")
+        e.line(f"{order}.append({key})")
+        e.line(f"if len({order}) > {node.max_keys}: {seen}.discard({order}.popleft())")
+    return x
+
+
+@item.register
+def _(node: select.IgnoreElements, e: Emitter, x: str) -> None:
+    e.fate("filtered")
 
 
 @item.register

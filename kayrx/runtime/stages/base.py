@@ -29,8 +29,17 @@ async def stage(node: Node, run: Context, step: Step, lanes: Sequence[Gate], emi
 
 
 async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = None) -> None:
-    """Wait until one of the lanes has an item or has ended, or until ``deadline`` on the run's clock."""
-    if any(gate.items or gate.closed for gate in lanes):
+    """Wait until one of the lanes has an item or has ended, or until ``deadline`` on the run's clock.
+
+    Raises what a lane's writer has failed with, once its items are taken.
+    """
+    ready = False
+    for gate in lanes:
+        if gate.items or gate.closed:
+            ready = True
+        elif gate.error is not None:
+            raise gate.error
+    if ready:
         return
     park = run.backend.park()
     for gate in lanes:
