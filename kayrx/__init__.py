@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
+    from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
@@ -117,6 +118,7 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure conflate",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
@@ -144,12 +146,12 @@ __all__ = [
     "World", "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map",
     "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize",
     "distinct", "distinct_until_changed", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback",
-    "filter", "first", "flat_map", "ignore_elements", "interval", "it", "last", "lines", "map", "materialize",
-    "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes", "queue_source", "race",
-    "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until",
-    "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last", "take_until",
-    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit",
-    "window_by", "with_index", "with_latest_from", "zip", "zip_latest",
+    "filter", "first", "flat_map", "ignore_elements", "interval", "it", "join", "last", "lines", "map",
+    "materialize", "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes", "queue_source",
+    "race", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
+    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last",
+    "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
+    "unit", "window_by", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 
