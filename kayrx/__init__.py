@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
-    from kayrx.nodes.flow import backpressure, conflate
+    from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         Letter,
@@ -91,9 +91,10 @@ if TYPE_CHECKING:
         take,
         take_while,
     )
+    from kayrx.nodes.sides import also_to, balance, divert_to, wire_tap
     from kayrx.nodes.stateful import stateful_map
     from kayrx.nodes.switch import exhaust_map, switch_map
-    from kayrx.nodes.time import debounce, delay, sample, throttle_first
+    from kayrx.nodes.time import debounce, delay, keep_alive, sample, throttle_first
     from kayrx.nodes.transform import concat_map, flat_map, map, pairwise, reduce, rx, scan, tap
     from kayrx.nodes.units import share, unit
     from kayrx.nodes.until import pause_when, skip_until, take_until
@@ -115,7 +116,7 @@ _HOMES = {
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
-    "kayrx.nodes.flow": "backpressure conflate",
+    "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.interval": "join",
@@ -124,9 +125,10 @@ _HOMES = {
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
     "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
+    "kayrx.nodes.sides": "also_to balance divert_to wire_tap",
     "kayrx.nodes.stateful": "stateful_map",
     "kayrx.nodes.switch": "exhaust_map switch_map",
-    "kayrx.nodes.time": "debounce delay sample throttle_first",
+    "kayrx.nodes.time": "debounce delay keep_alive sample throttle_first",
     "kayrx.nodes.transform": "concat_map flat_map map pairwise reduce rx scan tap",
     "kayrx.nodes.units": "share unit",
     "kayrx.nodes.until": "pause_when skip_until take_until",
@@ -143,15 +145,16 @@ __all__ = [
     "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
     "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
     "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied",
-    "World", "backpressure", "branch", "broadcast", "buffer", "chunk", "combine_latest", "concat", "concat_map",
-    "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize",
-    "distinct", "distinct_until_changed", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback",
-    "filter", "first", "flat_map", "ignore_elements", "interval", "it", "join", "last", "lines", "map",
-    "materialize", "merge", "merge_prioritized", "pairwise", "partition", "pause_when", "processes", "queue_source",
-    "race", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
+    "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "chunk", "coalesce",
+    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce",
+    "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed", "divert_to", "each",
+    "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map",
+    "ignore_elements", "interval", "it", "join", "keep_alive", "last", "lines", "map", "materialize", "merge",
+    "merge_prioritized", "pairwise", "partition", "pause_when", "prefetch", "processes", "queue_source", "race",
+    "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
     "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last",
     "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
-    "unit", "window_by", "with_index", "with_latest_from", "zip", "zip_latest",
+    "unit", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

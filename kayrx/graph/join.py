@@ -32,7 +32,7 @@ def end_of(nodes: Sequence[Node]) -> End:
     last = next((node for node in reversed(nodes) if node.role != "guard"), nodes[-1])
     if last.role == "sink":
         return "closed"
-    if last.role == "fan_out":
+    if last.role == "fan_out" and not last.aside:
         return "ports" if any(end_of(b.nodes) != "closed" for b in last.branches) else "closed"
     return "one"
 

@@ -59,6 +59,7 @@ class Node:
     ``expands``  True if it may give several items for one, so its form opens a block
     ``asks``     True if its form asks something of the run
     ``beside``   True for a fan-in that joins its graphs to the stream before it
+    ``aside``    True for a fan-out whose branches end in sinks, while the stream goes on as its last port
     """
 
     role: ClassVar[Role] = "step"
@@ -66,6 +67,7 @@ class Node:
     expands: ClassVar[bool] = False
     asks: ClassVar[bool] = False
     beside: ClassVar[bool] = False
+    aside: ClassVar[bool] = False
 
     name: str | None = field(default=None, repr=False, kw_only=True)
     written: Site | None = field(default_factory=written_here, compare=False, repr=False, kw_only=True)

@@ -14,7 +14,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen, it
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node
-from kayrx.nodes.combine import merge, partition
+from kayrx.nodes.sides import divert_to
 from kayrx.nodes.transform import map
 from kayrx.nodes.values import is_async, needs_function, span, whole
 
@@ -141,8 +141,8 @@ def window_by(key: Any = None, *, event_time: Any, tumbling: float | None = None
     Time:    the watermark is the latest event time seen, of any key.  A window closes, with its one
              final result, when the watermark is ``lateness`` seconds past its end, or at completion;
              silence closes nothing.  An item for closed windows alone is late: it goes to the graph
-             ``late``, which ends in a sink of the run (so ``run()`` gives a tuple, its result first), else
-             it is dropped, and told of in `Run.events`.
+             ``late``, which ends in a sink (as in `divert_to`), else it is dropped, and told of in
+             `Run.events`.
     Partial: "item" gives a result after each item too, "watermark" one when the watermark reaches the
              window's end and one for each item after that; they have ``final=False`` and hold
              all items so far (Dataflow's accumulating panes).
@@ -175,7 +175,7 @@ def window_by(key: Any = None, *, event_time: Any, tumbling: float | None = None
         return graph
     if not isinstance(late, Sink):
         raise GraphError("window_by(late=): give an open graph that ends in a sink, as kx.to_list() or kx.each(f)")
-    return graph >> partition(is_late, map(it.item).named("late") >> late, map(it).named("windows")) >> merge()
+    return graph >> divert_to(map(it.item).named("late") >> late, is_late)
 
 
 def is_late(x: object) -> bool:

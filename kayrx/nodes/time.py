@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node
 from kayrx.nodes.values import span, whole
@@ -45,6 +46,16 @@ class Delay(Timed):
     def __post_init__(self) -> None:
         span("delay", "seconds", self.seconds)
         whole("delay", "size", self.size, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive(Timed):
+    word: ClassVar[str] = "keep_alive"
+    item: Any = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.word
 
 
 def debounce(seconds: float) -> Graph[T, T]:
@@ -94,4 +105,22 @@ def delay(seconds: float, *, size: int = 1024) -> Graph[T, T]:
     return one(Delay(seconds, size))  # type: ignore[no-any-return]
 
 
-__all__ = ["debounce", "delay", "sample", "throttle_first"]
+def keep_alive(every: float, item: Any) -> Graph[T, T]:
+    """Whenever ``every`` seconds have gone by without an item, give ``item``; if callable, what it returns.
+
+        in   --a-----------b--|
+        keep_alive(4, "~")
+        out  --a---~---~---b--|
+
+    Time:    the seconds run from the last item that has been sent on, so a slow reader gets no pile.
+    Memory:  no item.  Raises: GraphError unless ``every`` > 0; what ``item()`` raises.
+    Source:  Pekko keepAlive.
+
+    >>> import kayrx as kx
+    >>> (kx.timer(0.03) >> kx.keep_alive(0.02, "~")).collect()
+    ['~', 0]
+    """
+    return one(KeepAlive(every, frozen(item)))  # type: ignore[no-any-return]
+
+
+__all__ = ["debounce", "delay", "keep_alive", "sample", "throttle_first"]

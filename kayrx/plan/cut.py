@@ -20,7 +20,7 @@ from kayrx.nodes import flow, select, units
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
-from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, is_told, lossy, parks, step_waits
+from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, is_told, of_a_queue, parks, queued, step_waits
 
 DEFAULT = 16
 HOT = 1024
@@ -55,13 +55,13 @@ class Cutter:
         return self.drafts[-1]
 
     def gate(self, origin: Draft, target: Draft, size: int, reason: str,
-             overflow: flow.Overflow = "block", port: str = "") -> None:
+             overflow: flow.Policy = "block", port: str = "") -> None:
         gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port)
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
 
-    def after(self, origin: Draft, size: int, reason: str, overflow: flow.Overflow = "block") -> Draft:
+    def after(self, origin: Draft, size: int, reason: str, overflow: flow.Policy = "block") -> Draft:
         target = self.draft("gate")
         self.gate(origin, target, size, reason, overflow)
         return target
@@ -136,10 +136,10 @@ class Cutter:
         at.lanes.append(self.gates[-1].index)
 
     def asked(self, step: Step, node: flow.Backpressure, at: Draft) -> Draft:
-        if at.fed == "push" and not at.steps and self.loop:
-            self.hot(at, node.size, node.overflow, f"{step.label} asked for")
+        if at.fed == "push" and not at.steps and self.loop and (overflow := of_a_queue(node)):
+            self.hot(at, node.size, overflow, f"{step.label} asked for")
             return at
-        if lossy(node) or at.waits:
+        if queued(node) or at.waits:
             return self.after(at, node.size, f"{step.label} asked for", node.overflow)
         self.gates.append(Gate(len(self.gates), at.index, at.index, node.size, node.overflow,
                                f"{step.label} asked for", pulled=True))
@@ -163,12 +163,16 @@ class Cutter:
         keys = getattr(step.node, "keys", None) or range(1, len(step.node.branches) + 1)
         ports: list[Draft] = []
         starts = []
-        for key in keys:
+        known = len(self.sinks)
+        for key in [*keys, "main"] if step.node.aside else keys:
             starts.append(self.draft("gate"))
             self.gate(at, starts[-1], step.node.size, f"{step.label} splits", port=str(key))  # type: ignore[attr-defined]
-        for graph, start in zip(step.node.branches, starts, strict=True):
+        for graph, start in zip(step.node.branches, starts, strict=not step.node.aside):
             ends_ = self.series(graph.nodes, start)
             ports += ends_ if end_of(graph.nodes) != "closed" else []
+        if step.node.aside:
+            del self.sinks[known:]  # a side's result is none of the run's
+            return starts[-1:]
         return ports
 
 
@@ -192,7 +196,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
     """
     steps = all_steps(nodes)
     shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
-                 or lossy(s.node) or is_told(s) for s in steps)
+                 or queued(s.node) or is_told(s) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
         or ((on_loop or streamed) and any(blocks(s) for s in steps))

@@ -51,7 +51,7 @@ class Sketch:
                 names = getattr(node, "keys", None) or [""] * len(node.branches)
                 ports = [end for name, graph in zip(names, node.branches, strict=True)
                          for end in self.series(graph.nodes, [(key, str(name))], group)
-                         if end_of(graph.nodes) != "closed"]
+                         if end_of(graph.nodes) != "closed"] + ([(key, "")] if node.aside else [])
         return ports
 
 

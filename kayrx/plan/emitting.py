@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kayrx.nodes.flow import holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.plan import Gate, Options, Segment
@@ -121,4 +122,4 @@ def after_head(seg: Segment) -> Steps:
 def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
     """True if sending an item on may have to wait: for room below, or for an async step."""
     fan = seg.fan is not None and any(is_async(fn) for fn in seg.fan.node.functions)
-    return fan or any(gates[i].overflow == "block" for i in seg.outs) or any(parks(s) for s in after_head(seg))
+    return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))

@@ -109,6 +109,9 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: {counted(node.concurrency, 'call')} under way, results that wait included")
             case transform.FlatMap() as node if step_waits(step) and node.concurrency > 1:
                 out.append(f"{step.label}: {node.concurrency} open iterators")
+            case flow.RateLimit() as node:
+                out.append(f"{step.label}: {counted(node.size, 'item')}" + (
+                    f", {counted(node.keys, 'key')}" if node.key else ""))
             case switch.Inner():
                 out.append(f"{step.label}: 1 open iterator")
             case windows.Buffer() | until.BufferUntil() as node:
@@ -142,8 +145,9 @@ def loss(plan: Plan) -> list[str]:
     """What may be lost on overflow."""
     means = {"drop_oldest": "drops the oldest waiting item, counted", "drop_newest": "drops the new item, counted",
              "latest": "drops all waiting items, counted", "error": "fails the run with GateOverflow"}
-    return [f"gate {g.index + 1}, when full, {means.get(str(g.overflow), 'joins the item into the newest waiting one')}"
-            for g in plan.gates if g.overflow != "block"]
+    joins = "joins the item into the newest waiting one"
+    return [f"gate {g.index + 1}, when full, {means.get(str(flow.plain(g.overflow)), joins)}"
+            for g in plan.gates if not flow.holds(g.overflow)]
 
 
 def repeats(plan: Plan) -> list[str]:
@@ -186,8 +190,9 @@ def warnings(graph: Graph[Any, Any], **options: Any) -> list[str]:
     plan = compile(graph, **options)
     steps = every(plan.steps())
     out = [warning for step in steps for warning in step_warnings(plan, step)]
-    out += [f"{s.where} loses items when it is full ({s.node.overflow})" for s in cut.all_steps(graph.nodes)
-            if isinstance(s.node, flow.Backpressure) and s.node.overflow in ("drop_oldest", "drop_newest", "latest")]
+    out += [f"{s.where} loses items when it is full ({flow.plain(s.node.overflow)})" for s in cut.all_steps(graph.nodes)
+            if isinstance(s.node, flow.Backpressure) and flow.plain(s.node.overflow) in (
+                "drop_oldest", "drop_newest", "latest")]
     sources = [s.node for s in plan.steps() if s.node.role == "source"]
     for i, node in enumerate(sources):
         if any(node is other for other in sources[:i]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-VALUE = re.compile(r"( *)(x\d+) = (.*)", re.DOTALL)
+VALUE = re.compile(r"( *)(x\d+) = (?!\w+ = )(.*)", re.DOTALL)
 FLAT = re.compile(r"[\w\s.,()\[\]=+*/-]*")  # no string, no comparison, nothing that ends in a colon
 DEEPEST = 16  # the parser takes 200 parentheses
 TURNS = re.compile(r"\b(if|else|and|or|not|in|for|lambda)\b")  # what may skip a value, or compute it twice

@@ -18,7 +18,7 @@ def fuse(steps: Sequence[Step], options: Options) -> tuple[tuple[Step, ...], ...
     runs: list[list[Step]] = [[]]
     deep = 0
     for step in steps:
-        opens = step.node.expands
+        opens = step.node.expands or bool(step.inner)
         if runs[-1] and (not options.fuse or (opens and deep == NESTING)):
             runs.append([])
             deep = 0

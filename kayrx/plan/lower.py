@@ -19,7 +19,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import about, combine, flow, latest, time, transform, until, windows
+from kayrx.nodes import about, combine, flow, latest, sides, time, transform, until, windows
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
 
@@ -145,6 +145,10 @@ def is_key(key: Callable[[Any], Any], wanted: Any, item: Any) -> bool:
     return bool(key(item) == wanted)
 
 
+def is_turn(count: int, mine: int, item: Any, number: int) -> bool:
+    return number % count == mine
+
+
 def split(fan: Node, inner: list[Operator], fan_in: Node) -> Operator:
     """The Rx meaning of a fan-out and the fan-in that joins its branches."""
     def ways(shared: Observable[Any]) -> list[Observable[Any]]:
@@ -154,6 +158,8 @@ def split(fan: Node, inner: list[Operator], fan_in: Node) -> Operator:
             case combine.Branch():
                 key = fan.key or (lambda x: x)
                 return [shared.pipe(ops.filter(partial(is_key, key, k))) for k in fan.keys]
+            case sides.Balance():  # where nothing waits, all have room: they take turns
+                return [shared.pipe(ops.filter_indexed(partial(is_turn, len(inner), k))) for k in range(len(inner))]
         return [shared] * len(inner)
 
     def mapper(shared: Observable[Any]) -> Observable[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kayrx.graph.node import Node
-from kayrx.nodes.flow import Overflow
+from kayrx.nodes.flow import Policy
 from kayrx.nodes.guards import Guard
 
 Fed = Literal["open", "iter", "aiter", "push", "gate", "stage"]
@@ -55,7 +55,7 @@ class Gate:
     origin: int | None
     target: int | None
     size: int
-    overflow: Overflow
+    overflow: Policy
     reason: str
     pulled: bool = False
     port: str = ""

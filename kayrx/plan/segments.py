@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine, units
-from kayrx.nodes.flow import Overflow
+from kayrx.nodes import combine, sides, units
+from kayrx.nodes.flow import Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
 from kayrx.plan.plan import Gate, Options, Segment
@@ -203,10 +203,13 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.indent("else:")
             into(e, 1, outs[1].overflow, x, late=late)
             e.dedent()
-        case combine.Branch():
-            ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
-            where = e.param("where", seg.fan.where if seg.fan else "")
-            e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
+        case combine.Branch() | sides.Balance():
+            if isinstance(node, sides.Balance):
+                e.line("way = await outs.roomy()")
+            else:
+                ways = e.param("ways", {key: i for i, key in enumerate(node.keys)})
+                where = e.param("where", seg.fan.where if seg.fan else "")
+                e.line(f"way = way_of({ways}, {e.call(node.key, x) if node.key else x}, {where})")
             for i, gate in enumerate(outs):
                 e.indent(f"{'if' if i == 0 else 'elif'} way == {i}:")
                 into(e, i, gate.overflow, x, late=late)
@@ -224,7 +227,7 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
         e.stop("outs.over")
 
 
-def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False, late: bool = False,
+def into(e: Emitter, i: int, overflow: Policy, x: str, *, child: bool = False, late: bool = False,
          roomy: bool = False) -> None:
     """One gate, ``roomy`` if it is never full here.  Only a full one costs an await; a gate that its reader has
     left swallows."""
@@ -232,7 +235,7 @@ def into(e: Emitter, i: int, overflow: Overflow, x: str, *, child: bool = False,
         x = f"({f'run.child({e.ident}, {i})' if child else e.ident}, {x})"
     gate = e.state(f"gate{i}", f"outs.gates[{i}]")
     if overflow != "block":
-        e.line(f"{gate}.offer({x})")
+        e.line(f"await {gate}.put({x})" if holds(overflow) else f"{gate}.offer({x})")
         return
     items = e.state(f"items{i}", f"outs.gates[{i}].items")
     size = e.state(f"size{i}", f"outs.gates[{i}].size")

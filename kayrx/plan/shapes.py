@@ -191,8 +191,8 @@ def push(steps: Steps, options: Options) -> Code:
     e.line(f"nonlocal {names}")
     e.line("if ended: return")
     e.line("try:")
-    e.lines += taken
-    e.origins += origins
+    e.lines += taken or ["                pass"]
+    e.origins += origins or [-1]
     e.indent("except BaseException as error:")
     e.line("if failed is None: raise")
     e.line("ended = True")

@@ -51,12 +51,18 @@ def _(node: transform.FlatMap | growth.Expand) -> bool:
     return is_async(node.fn) or is_async_generator(node.fn)
 
 
+@waits.register(flow.RateLimit)
 @waits.register(switch.Inner)
 @waits.register(time.Timed)
 @waits.register(ends.Interval)
 @waits.register(ends.Timer)
 def _(node: Node) -> bool:
     return True
+
+
+@waits.register
+def _(node: until.PauseWhen) -> bool:
+    return True  # without time nothing could end a pause
 
 
 @waits.register
@@ -111,7 +117,7 @@ def is_pool(step: Step) -> bool:
 def is_stage(step: Step) -> bool:
     """True if on a loop the node keeps time itself and so heads a segment."""
     node = step.node
-    return isinstance(node, (time.Timed, switch.Inner, transform.Rx)) \
+    return isinstance(node, (time.Timed, flow.RateLimit, switch.Inner, transform.Rx)) \
         or (isinstance(node, windows.Buffer) and node.timed)
 
 
@@ -131,6 +137,12 @@ def fed_by(node: Node, loop: bool) -> Fed:
             return "aiter" if waits(node) else "iter"
 
 
-def lossy(node: Node) -> bool:
-    """True for a gate that may drop, so that it is always a real one."""
-    return isinstance(node, flow.Backpressure) and node.overflow != "block"
+def queued(node: Node) -> bool:
+    """True for a gate that may drop, measures, or reads ahead, so that it is always a real one."""
+    return isinstance(node, flow.Backpressure) and (node.overflow != "block" or isinstance(node, flow.Prefetch))
+
+
+def of_a_queue(node: flow.Backpressure) -> flow.Overflow | None:
+    """The policy that the queue of a hot source can keep by itself, so that it needs no gate besides."""
+    kept = type(node) is flow.Backpressure and isinstance(node.overflow, str | flow.Conflate)
+    return node.overflow if kept else None  # type: ignore[return-value]

@@ -24,7 +24,8 @@ from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
-from kayrx.runtime.gate import Fan, Gate
+from kayrx.runtime.gate import Fan
+from kayrx.runtime.gates import gate_of
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.program import Program
 from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate, nothing
@@ -90,11 +91,11 @@ class Network:
         backend = SyncBackend(world) if sync else current(world)
         self.run = run = Context(program, world, backend)
         self.sync = sync
-        run.gates = [Gate(run, g.size, g.overflow, self.name_of(g.index), outside=g.target is None)
-                     for g in self.plan.gates]
+        run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
         for lane in program.turns.values():
             run.gates[lane].turn = []
-        self.fans = [Fan([run.gates[i] for i in s.outs]) for s in self.plan.segments]
+        self.fans = [Fan([run.gates[i] for i in s.outs], run.gates[s.outs[-1]] if s.fan and s.fan.node.aside else None)
+                     for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 

@@ -13,26 +13,38 @@ from kayrx.runtime.context import Context
 
 
 def detaches(plan: Plan, segment: Segment) -> bool:
-    """True if the segment belongs to a branch of ``broadcast(on_error="detach")``."""
-    index = segment.index
-    seen: set[int] = set()
-    while index not in seen:
-        seen.add(index)
-        lanes = plan.segments[index].lanes
-        origin = plan.gates[lanes[0]].origin if len(lanes) == 1 else None
-        if origin is None:
-            return False
+    """True if the segment is inside a branch that was written to be cut off: all that it reads came through there."""
+    return detached_at(plan, segment.index, frozenset()) is not None
+
+
+def detached_at(plan: Plan, index: int, seen: frozenset[int]) -> int | None:
+    """The gate at which such a branch begins."""
+    def begins(lane: int) -> int | None:
+        origin = plan.gates[lane].origin
+        if origin is None or origin in seen:
+            return None
         fan = plan.segments[origin].fan
-        if fan is not None:
-            return getattr(fan.node, "on_error", "fail") == "detach"
-        index = origin
-    return False
+        cut = fan is not None and getattr(fan.node, "on_error", "fail") == "detach" and plan.gates[lane].port != "main"
+        return lane if cut else detached_at(plan, origin, seen | {origin})
+
+    found = {begins(lane) for lane in plan.segments[index].lanes}
+    return found.pop() if len(found) == 1 else None
 
 
 def told_below(plan: Plan, segment: Segment) -> bool:
     """True if a `materialize` stands below the segment."""
-    below = [plan.segments[target] for i in segment.outs if (target := plan.gates[i].target) is not None]
-    return any((s.head is not None and isinstance(s.head.node, Materialize)) or told_below(plan, s) for s in below)
+    todo, seen = [segment], set()
+    while todo:
+        for i in todo.pop().outs:
+            target = plan.gates[i].target
+            if target is None or target in seen:
+                continue
+            seen.add(target)
+            below = plan.segments[target]
+            if below.head is not None and isinstance(below.head.node, Materialize):
+                return True
+            todo.append(below)
+    return False
 
 
 def failed(run: Context, error: BaseException, segment: Segment, step: Step | None = None,

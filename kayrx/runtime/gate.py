@@ -241,20 +241,21 @@ def overflowed(items: deque[Any], item: Any, overflow: Overflow, name: str, size
 class Fan:
     """The gates below a segment; ``over`` once every reader has left.
 
-    Then nothing that the segment waits for is wanted any more, and its ``scope`` is cancelled.
+    Then nothing that the segment waits for is wanted any more, and its ``scope`` is cancelled.  With a
+    ``leader`` it is over as soon as that one's reader has left.
     """
 
-    __slots__ = ("gates", "left", "over", "scope")
+    __slots__ = ("chosen", "gates", "leader", "left", "over", "scope")
 
-    def __init__(self, gates: list[Gate]) -> None:
-        self.gates, self.left, self.over = gates, 0, False
+    def __init__(self, gates: list[Gate], leader: Gate | None = None) -> None:
+        self.gates, self.left, self.over, self.leader, self.chosen = gates, 0, False, leader, -1
         self.scope: anyio.CancelScope | None = None
         for gate in gates:
             gate.owner = self
 
     def leave(self) -> None:
         self.left += 1
-        self.over = self.left >= len(self.gates)
+        self.over = self.left >= len(self.gates) or (self.leader is not None and self.leader.cancelled)
         if self.over and self.scope is not None:
             self.scope.cancel()
 
@@ -263,3 +264,25 @@ class Fan:
         for gate in self.gates:
             if gate.reader is not None and gate.items:
                 gate.wake()
+
+    async def roomy(self) -> int:
+        """The gate with the most room, in turn among equals; waits while all are full; -1 once all have left."""
+        gates, count = self.gates, len(self.gates)
+        while not self.over:
+            turns = [(self.chosen + step) % count for step in range(1, count + 1)]
+            free = [i for i in turns if len(gates[i].items) < gates[i].size]
+            if free:
+                self.chosen = min(free, key=lambda i: len(gates[i].items))
+                return self.chosen
+            self.wake()
+            run = gates[0].run
+            park = run.backend.park()
+            for gate in gates:
+                gate.writer = park
+            try:
+                await run.parked(park)
+            finally:
+                for gate in gates:
+                    if gate.writer is park:
+                        gate.writer = None
+        return -1

@@ -29,7 +29,7 @@ from kayrx.runtime.subscriber import QueueSubscriber
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class SegmentScheduler(PeriodicScheduler):
@@ -164,7 +164,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
                 yield item
         return
     gate = plan.gates[segment.lanes[0]] if segment.lanes else None
-    queue = Queue(gate.size if gate else HOT, gate.overflow if gate else "error", node.where)
+    queue = Queue(gate.size if gate else HOT, gate.overflow if gate else "error", node.where)  # type: ignore[arg-type]
 
     def failed(error: Exception) -> None:
         queue.fail(error)

@@ -21,6 +21,8 @@ from kayrx.errors import RunError
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
 from kayrx.nodes.ends import each, source
+from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.transform import Rx
 from kayrx.nodes.units import Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
@@ -41,7 +43,7 @@ def suspends(nodes: Sequence[Node]) -> bool:
     Keeping time alone is no such thing.
     """
     return any(step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
-               or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
+               or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ def options_of(options: Any) -> dict[str, Any]:
 def hosted_here(node: Node) -> bool:
     timed = getattr(node, "timed", False)
     return node.role == "guard" or isinstance(node, Unit) or (
-        has_form(node) and node.word not in ("rx", "backpressure") and not timed)
+        has_form(node) and not isinstance(node, Rx | Backpressure) and not timed)
 
 
 def units_of(nodes: Sequence[Node]) -> list[list[Node]]:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import loop_running
 from kayrx.runtime.place import calls_under_way
 from kayrx.runtime.world import World
@@ -122,8 +123,11 @@ def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], backend: str = "asyn
 
 
 def _on_trio(main: Callable[[], Coroutine[Any, Any, T]], seed: int, patience: float) -> T:
-    import trio
-    from trio.testing import MockClock
+    try:
+        import trio
+        from trio.testing import MockClock
+    except ImportError:
+        raise MissingDependency("pip install kayrx[testing]") from None
 
     clock = MockClock(autojump_threshold=0)
     token: Any = None

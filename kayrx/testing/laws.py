@@ -126,7 +126,7 @@ def must_be_open(graph: Graph[Any, Any]) -> None:
         raise GraphError(f"laws.check(graph, items): {first.where} brings its own items; leave it off")
     if isinstance(graph, Sink):
         raise GraphError(f"laws.check(graph, items): nothing comes out of {last.where}; leave the sink off")
-    if first.role in ("guard", "fan_in"):
+    if first.role == "guard" or (first.role == "fan_in" and not first.beside):
         raise GraphError(f"laws.check(graph, items): {first.where} needs something before it; write it with that")
 
 

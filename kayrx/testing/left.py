@@ -16,7 +16,10 @@ from kayrx.runtime.backend import loop_running
 
 @dataclass(slots=True)
 class Left:
-    """What is alive now and was not before; empty is what law 8 asks for."""
+    """What is alive now and was not before; empty is what law 8 asks for.
+
+    The idle threads that anyio, trio and asyncio keep for their loop are not counted.
+    """
 
     threads: list[str] = field(default_factory=list)
     processes: list[int] = field(default_factory=list)
@@ -25,6 +28,9 @@ class Left:
 
     def __bool__(self) -> bool:
         return bool(self.threads or self.processes or self.files or self.tasks)
+
+
+POOLS = ("AnyIO worker thread", "Trio thread", "asyncio_")
 
 
 def _files() -> dict[str, str]:
@@ -76,7 +82,7 @@ def left_behind() -> Iterator[Left]:
     threads, files, tasks, processes = set(threading.enumerate()), _files(), _tasks(), _children()
     left = Left()
     yield left
-    left.threads = [t.name for t in threading.enumerate() if t not in threads and t.is_alive()]
+    left.threads = [t.name for t in threading.enumerate() if t not in threads and not t.name.startswith(POOLS)]
     left.processes = sorted(_children() - processes)
     left.files = [path for number, path in _files().items() if files.get(number) != path]
     left.tasks = [name for task, name in _tasks().items() if task not in tasks]

@@ -152,6 +152,18 @@ def test_detach_cuts_the_failing_branch_off(backend: str) -> None:
     assert out[1] == [0, 1, 2] and out[0] is None
 
 
+def test_detach_cuts_off_what_is_inside_a_branch_and_nothing_below(backend: str) -> None:
+    """A branch may fan out itself; what joins the branches belongs to the run."""
+    inner = kx.broadcast(kx.map(lambda x: 1 // x) >> kx.to_list(), kx.to_list())
+
+    out = (kx.source([0, 1]) >> kx.broadcast(inner, kx.to_list(), on_error="detach")).run(backend=backend)
+
+    assert out == (None, [0, 1], [0, 1])
+    with pytest.raises(ZeroDivisionError):
+        (kx.source([0]) >> kx.broadcast(kx.map(abs), kx.map(abs), on_error="detach") >> kx.merge()
+         >> kx.map(lambda x: 1 / x)).run(backend=backend)
+
+
 def test_lanes_of_different_speed_cannot_deadlock_silently(backend: str) -> None:
     """zip over a branch that gives less than the other ends in GateDeadlock, naming ports and a remedy (ruling 4)."""
     graph = kx.source(range(100)) >> [kx.filter(kx.it > 50), kx.map(kx.it)] >> kx.zip()

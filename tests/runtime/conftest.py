@@ -155,6 +155,11 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
     "join": lambda a: kx.merge(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)) >> kx.map(a.call),
     "switch": lambda a: kx.source(a.later) >> kx.switch_map(a.many) >> kx.map(a.call) >> kx.exhaust_map(a.many),
+    "paced": lambda a: kx.source(a.later) >> kx.rate_limit(9, key=kx.it % 2) >> kx.prefetch(2) >> kx.map(
+        a.call) >> kx.backpressure(4, bytes=9, size_of=lambda x: 2, low=0.5) >> kx.map(a.call),
+    "sides": lambda a: kx.source(a.later) >> kx.also_to(kx.map(a.call) >> kx.to_list()) >> kx.wire_tap(
+        kx.map(a.call) >> kx.to_list()) >> kx.divert_to(kx.each(a.call), kx.it == 3) >> kx.map(a.call),
+    "balanced": lambda a: kx.source(a.items) >> kx.balance(kx.map(a.call), kx.map(a.call)) >> kx.merge(),
     "race": lambda a: kx.race(kx.source(a.later), kx.timer(9) >> kx.map(a.call)) >> kx.map(a.call),
     "steered": lambda a: kx.source(a.later) >> kx.with_latest_from(kx.source(a.items)) >> kx.pause_when(
         kx.source([True, False])) >> kx.skip_until(kx.source([1])) >> kx.take_until(kx.source([])) >> kx.map(a.call),

@@ -100,6 +100,8 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                 {"absorbed": 14, "delivered": 5}),
     "window_by": (lambda: one_to(8) >> kx.window_by(event_time=kx.it, sliding=(4, 2)) >> kx.map(pause) >> kx.to_list(),
                   {"absorbed": 8, "delivered": 6}),
+    "join": (lambda: one_to(8) >> kx.join(kx.source([3, 8]), within=1, event_time=kx.it) >> kx.map(pause)
+             >> kx.to_list(), {"absorbed": 7, "filtered": 3, "delivered": 5}),
     "window_by and late items": (
         lambda: kx.source([1, 9, 2, 12]) >> kx.window_by(event_time=kx.it, tumbling=4, late=kx.each(pause))
         >> kx.to_list(), {"absorbed": 3, "delivered": 4}),
@@ -131,6 +133,14 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                     {"filtered": 4, "split": 1, "delivered": 2}),
     "switch_map at once": (lambda: one_to(5) >> kx.switch_map(lambda x: [x, x]) >> kx.to_list(),
                            {"split": 5, "delivered": 10}),
+    "coalesce": (lambda: one_to(5) >> kx.coalesce(9, lambda a, b: a + b) >> kx.map(pause) >> kx.to_list(),
+                 {"absorbed": 8, "delivered": 1}),
+    "rate_limit": (lambda: one_to(5) >> kx.rate_limit(1, key=kx.it % 2) >> kx.to_list(), {"delivered": 5}),
+    "keep_alive": (lambda: kx.timer(5) >> kx.keep_alive(2, 1) >> kx.to_list(), {"delivered": 3}),
+    "also_to": (lambda: one_to(5) >> kx.also_to(kx.to_list()) >> kx.to_list(), {"split": 5, "delivered": 10}),
+    "divert_to": (lambda: one_to(5) >> kx.divert_to(kx.to_list(), kx.it > 3) >> kx.to_list(), {"delivered": 5}),
+    "balance": (lambda: one_to(5) >> kx.balance(kx.map(pause), kx.map(pause)) >> kx.merge() >> kx.to_list(),
+                {"delivered": 5}),
     "race": (lambda: kx.race(one_to(3), one_to(4)) >> kx.to_list(), {"filtered": 4, "delivered": 3}),
     "merge_prioritized": (lambda: kx.merge_prioritized(one_to(3), one_to(4), priorities=(1, 2)) >> kx.to_list(),
                           {"delivered": 7}),

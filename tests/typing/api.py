@@ -15,6 +15,7 @@ import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
+import kayrx.testing as kit
 from kayrx.graph.graph import Graph, Sink
 
 
@@ -101,10 +102,6 @@ assert_type(numbers >> kx.tap(show), Graph[Never, int])
 assert_type(numbers >> kx.rx(ops.take(1)), Graph[Any, Any])
 
 
-def count_up(held: int, text: str) -> int:
-    return held + 1
-
-
 def numbered(held: int, text: str) -> tuple[int, bytes]:
     return held + 1, text.encode()
 
@@ -139,6 +136,8 @@ def heard(notification: kx.Notification[int]) -> int:
             raise error
         case kx.OnCompleted():
             return 0
+def count_up(held: int, text: str) -> int:
+    return held + 1
 
 
 def longest(held: str, text: str) -> str:
@@ -179,6 +178,11 @@ assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
 assert_type(texts >> kx.take(2).named("few"), Graph[Never, Any])
+assert_type(texts >> kx.prefetch(2) >> kx.coalesce(2, longest) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.rate_limit(5, key=len, cost=len) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, "") >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.keep_alive(5, str) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.backpressure(5, bytes=10, size_of=len, low=0.5) >> kx.map(parse), Graph[Never, int])
 assert_type(kx.unit(kx.map(parse), name="p"), Graph[str, int])
 
 # -- a pipeline of every family keeps its types to the end
@@ -212,6 +216,9 @@ assert_type(kx.combine_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.zip_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.race(texts, texts), Graph[Any, str])
 assert_type(kx.merge_prioritized(texts, texts, priorities=(2, 1)), Graph[Any, str])
+assert_type(texts >> kx.join(numbers, within=2), Graph[Never, tuple[str, int]])
+assert_type(texts >> kx.join(numbers, within=(1, 2), key=(len, show), event_time=(second, float), lateness=1),
+            Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers), Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers, texts), Graph[Never, tuple[str, int, str]])
 assert_type(texts >> kx.take_until(numbers) >> kx.map(parse), Graph[Never, int])
@@ -219,6 +226,10 @@ assert_type(texts >> kx.skip_until(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.pause_when(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(until=texts) >> kx.map(sum), Graph[Never, int])
 assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.balance(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.also_to(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.wire_tap(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.divert_to(kx.each(parse), str.isdigit) >> kx.map(parse), Graph[Never, int])
 assert_type([1, 2] >> kx.map(show), Graph[Never, str])
 assert_type(reactivex.of(1, 2) >> kx.map(show), Graph[Never, str])
 assert_type([1, 2] >> kx.map(show) >> kx.to_list(), Sink[Never, list[str]])
@@ -243,6 +254,24 @@ assert_type(texts.explain(), str)
 assert_type(texts.check(), list[str])
 assert_type(kx.constant(1).wait(1), float)
 
+# -- the testing kit
+
+
+async def count() -> int:
+    return len(await (texts >> kx.to_list()))
+
+
+assert_type(kit.run_virtual(count), int)
+assert_type(kit.run_virtual(count, "trio", seed=1, patience=0.1), int)
+assert_type(kit.Schedule(1).run(count, "trio"), int)
+assert_type(kit.marbles(kx.take(2), "-a|", values={"a": 1}, until="--!"), kit.Trace)
+assert_type(kit.marbles(kx.merge, "-a|", "-b|").error, Exception | None)
+assert_type(kit.laws.check(kx.map(parse), ["1"], expect=[1], ordered=False), None)
+assert_type(kit.Faults(1).function(parse), Callable[..., Any])
+assert_type(kit.virtual_world(1), kx.World)
+kit.marbles(kx.take(2), 3)  # type: ignore[arg-type]
+kit.run_virtual(parse)  # type: ignore[arg-type]
+
 # -- wrong joins are type errors
 numbers >> kx.each(parse)  # type: ignore[operator]
 numbers >> kx.map(show) >> kx.sink(numbers_only)  # type: ignore[operator]
@@ -264,8 +293,9 @@ numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
+texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
 kx.map(parse, on=2)  # type: ignore[call-overload]
-texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.zip(texts, 3)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
-from kayrx.runtime.stages.base import Emit, any_of, pop, stage
+from kayrx.runtime.stages.base import Emit, any_of, called, pop, stage
 
 
 @stage.register(time.Debounce)
@@ -89,3 +89,25 @@ async def _(node: time.Delay, run: Context, step: Step, lanes: Sequence[Gate], e
             held.popleft()
         elif lane.items and len(held) < node.size:
             held.append((run.backend.now() + node.seconds, pop(lane)))
+
+
+@stage.register(time.KeepAlive)
+async def _(node: time.KeepAlive, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
+    (lane,), due = lanes, run.backend.now() + node.seconds
+    while True:
+        await any_of(run, lanes, due)
+        if lane.items:
+            if await emit(lane.items[0]):
+                return
+            pop(lane)
+        elif lane.closed:
+            return
+        elif run.backend.now() >= due:
+            item = await called(node.item) if callable(node.item) else node.item
+            if await emit(run.ledger.fresh(item, step.label)):
+                return
+        else:
+            continue
+        due = run.backend.now() + node.seconds
+        if run.due():
+            await run.rest()
