@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kayrx.nodes import combine, sides, units
-from kayrx.nodes.flow import Policy, holds
+from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
 from kayrx.plan.plan import Gate, Options, Segment
@@ -223,6 +223,8 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             for i, gate in enumerate(outs):
                 if reads and gate.overflow == "block":  # a source is read only while there is room
                     e.line(f"if len(items{i}_{e.number}) >= size{i}_{e.number}: await gate{i}_{e.number}.room()")
+                elif reads and isinstance(gate.overflow, Measured) and holds(gate.overflow):
+                    e.line(f"await gate{i}_{e.number}.room()")
     if e.loops:
         e.stop("outs.over")
 

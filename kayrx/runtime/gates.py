@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 def gate_of(run: Context, data: plan.Gate, name: str) -> Gate:
     """The gate that the plan asks for."""
-    outside = data.target is None
-    match data.overflow:
-        case Measured() as measured:
-            return MeasuredGate(run, data.size, measured, name, outside=outside)
-        case Coalesced() as joining:
-            return CoalescingGate(run, joining, name, outside=outside)
-        case overflow:
-            return Gate(run, data.size, overflow, name, outside=outside)
+    outside, overflow = data.target is None, data.overflow
+    if isinstance(overflow, Measured):
+        return MeasuredGate(run, data.size, overflow, name, outside=outside)
+    if isinstance(overflow, Coalesced):
+        return CoalescingGate(run, overflow, name, outside=outside)
+    return Gate(run, data.size, overflow, name, outside=outside)
 
 
 class WaitingGate(Gate):
@@ -88,6 +86,13 @@ class MeasuredGate(WaitingGate):
     def fits(self, weight: float) -> bool:
         self.settle()
         return not self.items or (len(self.items) < self.size and self.weight + weight <= self.most)
+
+    async def room(self) -> bool:
+        """Wait while not even the smallest item would fit."""
+        while not self.cancelled and self.items and (len(self.items) >= self.size or self.weight >= self.most):
+            await self.held()
+            self.settle()
+        return not self.cancelled
 
     def release(self) -> None:
         self.settle()

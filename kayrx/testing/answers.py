@@ -149,9 +149,11 @@ async def caught_later(give: Callable[[], Awaitable[list[Any]]]) -> Answer:
 
 
 def unless_refused(answer: Answer) -> Answer | None:
-    """None for a graph that begins with a gate that blocks, if who pushes cannot be made to wait (ruling 19)."""
-    refused = isinstance(answer.error, CompileError) and "cannot be made to wait" in str(answer.error)
-    return None if refused else answer
+    """None for what ruling 19 refuses: a gate that blocks in front of who pushes, an operator that needs a loop."""
+    said = str(answer.error)
+    blocked = isinstance(answer.error, CompileError) and "cannot be made to wait" in said
+    loopless = isinstance(answer.error, RunError) and "needs a running event loop" in said
+    return None if blocked or loopless else answer
 
 
 def without_a_loop(graph: Graph[Any, Any],
@@ -175,9 +177,9 @@ def without_a_loop(graph: Graph[Any, Any],
         def observed(options: Options = options) -> Answer:
             return Observed().of(full.to_observable(world=virtual_world(), **options))
 
-        def operated(options: Options = options) -> Answer:
+        def operated(options: Options = options) -> Answer | None:
             operator = graph.operator(world=virtual_world(), **options)
-            return Observed().of(reactivex.from_iterable(items).pipe(operator))
+            return unless_refused(Observed().of(reactivex.from_iterable(items).pipe(operator)))
 
         yield f"to_observable({told(options)})", observed
         yield f"operator({told(options)})", operated
