@@ -206,9 +206,6 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
     "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
     "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
-    "window_by late": (kx.map(bump) >> kx.window_by(event_time=kx.it, tumbling=4, late=kx.each(abs))
-                       >> kx.map(kx.it.count),
-                       lambda xs: [len(v) for *_, v in spans([(None, x + 1, x) for x in xs], 4, 4, 0)[0]]),
     "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
              >> kx.reduce(lambda s, pair: s + pair[0] * pair[1], 0),
              lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
