@@ -20,6 +20,7 @@ install(
     place="kayrx.runtime.place",
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
+    groups="kayrx.runtime.groups",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     rx="kayrx.runtime.observable",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
     from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
+    from kayrx.nodes.groups import group_by, window
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         Letter,
@@ -117,6 +119,7 @@ _HOMES = {
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
+    "kayrx.nodes.groups": "group_by window",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.interval": "join",
@@ -148,13 +151,13 @@ __all__ = [
     "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "chunk", "coalesce",
     "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce",
     "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed", "divert_to", "each",
-    "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map",
+    "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map", "group_by",
     "ignore_elements", "interval", "it", "join", "keep_alive", "last", "lines", "map", "materialize", "merge",
     "merge_prioritized", "pairwise", "partition", "pause_when", "prefetch", "processes", "queue_source", "race",
     "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
     "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last",
     "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
-    "unit", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
+    "unit", "window", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -108,6 +108,16 @@ def test_a_full_stream_goes_on_when_what_it_holds_is_too_old(timeline: Any) -> N
         return a >> kx.join(b, within=2, max_items=2, size=1) >> kx.map("".join)
 
     assert timeline(join, "(1234)-|", "---a---|") == [(3, "3a"), (3, "4a"), (7, "|")]
+    assert timeline(join, "(1234)-|", "-----a-|") == [(7, "|")]
+    assert timeline(join, "(1234)-|", "--a----|") == [(2, "3a"), (2, "4a"), (7, "|")]
+
+
+def test_the_stream_that_is_behind_is_read_first(backend: str) -> None:
+    """So pairs come by the time of their later item, where both streams have items."""
+    other = kx.source(range(0, 200, 2))
+    out = (kx.source(range(0, 200, 2)) >> kx.join(other, within=4, event_time=kx.it, size=64)).collect(backend=backend)
+
+    assert [max(pair) for pair in out] == sorted(max(pair) for pair in out) and len(out) == 100 * 5 - 6
 
 
 def test_two_full_streams_fail_the_run(backend: str) -> None:

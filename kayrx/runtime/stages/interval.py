@@ -105,8 +105,8 @@ class Pairing:
             return
         due = full.oldest[0][0] + full.ahead if self.node.event_time is None else None
         await any_of(self.run, waited, due)
-        if due is not None and self.run.backend.now() >= due and not waited[0].items:
-            self.lost(full.forget(nextafter(due, EVER)))  # nothing has come in the very moment either
+        if due is not None and self.run.backend.now() >= due:  # also before what comes in that very moment
+            self.lost(full.forget(nextafter(due, EVER)))
 
     async def asked(self, fns: tuple[Callable[[Any], Any], ...] | None, number: int, value: Any) -> Any:
         made = fns[number](value) if fns else None
