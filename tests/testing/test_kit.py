@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 import kayrx as kx
 import kayrx.testing as kit
@@ -123,7 +123,7 @@ def test_a_broken_node_is_found_by_random_graphs(monkeypatch: pytest.MonkeyPatch
     take = select.take
     monkeypatch.setattr(select, "take", lambda n: take(n + 1))
 
-    @settings(max_examples=2000)
+    @settings(max_examples=2000, phases=[Phase.generate])
     @given(graphs(3, 5), numbers())
     def same(drawn: RandomGraph, items: list[int]) -> None:
         assert (kx.source(items) >> drawn.graph).collect() == drawn.oracle(items)
