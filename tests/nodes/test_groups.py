@@ -13,6 +13,7 @@ from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
+from kayrx.testing import run_virtual
 
 NUMBERS = st.lists(st.integers(0, 20), max_size=40)
 BODIES: dict[str, Graph[Any, Any]] = {
@@ -129,6 +130,27 @@ def test_what_a_body_raises_names_the_node_inside(backend: str) -> None:
         graph.collect(backend=backend)
     (note,) = caught.value.__notes__
     assert "'inv' (map) at test_groups.py" in note and note.endswith("item 3")
+
+
+def test_what_a_group_gives_lists_the_items_since_it_last_gave(loop: str) -> None:
+    """Each item is a parent once (ruling 2)."""
+    async def main() -> Any:
+        graph = kx.source(range(5)) >> kx.group_by(kx.it % 2, kx.buffer(2)) >> kx.to_list()
+        async with graph.start(events=True) as run:
+            pass
+        return [[parent[2] for parent in e["parents"]] for e in run.events()
+                if e["event"] == "entered" and e["id"][0] == "group_by"]
+
+    assert run_virtual(main, loop) == [[0, 2], [1, 3], [4]]
+
+
+def test_many_of_them_have_a_form_together() -> None:
+    """Each opens a block; a function holds no more than Python allows."""
+    graph = kx.source(range(9))
+    for _ in range(25):
+        graph = graph >> kx.group_by(kx.it % 3, kx.map(lambda x: x))
+
+    assert graph.collect() == list(range(9))
 
 
 def test_a_resource_in_a_body_is_opened_once_a_run() -> None:
