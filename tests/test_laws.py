@@ -219,9 +219,6 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
-    "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
-    "also_to": (kx.also_to(kx.to_list()), lambda xs: xs),
-    "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
     "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
     "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
     "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
@@ -230,15 +227,20 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
+SIDES: dict[str, tuple[Graph[Any, Any], Callable[[list[int]], list[int]]]] = {
+    "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
+    "also_to": (kx.also_to(kx.to_list()), lambda xs: xs),
+    "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
+}
 ITEMS = [[], [7], [1, 2, 2, 3, 0, 9, 10, 11, 11, 30, 4], [*range(-20, 40)]]
 
 
 @pytest.mark.parametrize("items", ITEMS, ids=["none", "one", "some", "many"])
-@pytest.mark.parametrize("name", [*SYNC, *ASYNC])
+@pytest.mark.parametrize("name", [*SYNC, *ASYNC, *SIDES])
 def test_a_node_keeps_the_laws(name: str, items: list[int]) -> None:
     """The oracle's answer on all faces, backends, chunks, fused and not, inlined and not, with events and
     without; errors forwarded; nothing left in whatever way the run ends; one fate for every item."""
-    graph, oracle = (SYNC | ASYNC)[name]
+    graph, oracle = (SYNC | ASYNC | SIDES)[name]
 
     laws.check(graph, items, expect=oracle(items), errors=not name.startswith("told"))
 
