@@ -140,9 +140,9 @@ def window_by(key: Any = None, *, event_time: Any, tumbling: float | None = None
              as long as no ``gap`` seconds pass without an item.
     Time:    the watermark is the latest event time seen, of any key.  A window closes, with its one
              final result, when the watermark is ``lateness`` seconds past its end, or at completion;
-             silence closes nothing.  An item for closed windows alone is late: it goes to the graph
-             ``late``, which ends in a sink (as in `divert_to`), else it is dropped, and told of in
-             `Run.events`.
+             silence closes nothing, and what has closed is not opened again.
+    Late:    an item for closed windows alone is late: it goes to the graph ``late``, which ends in a
+             sink (as in `divert_to`), else it is dropped, and told of in `Run.events`.
     Partial: "item" gives a result after each item too, "watermark" one when the watermark reaches the
              window's end and one for each item after that; they have ``final=False`` and hold
              all items so far (Dataflow's accumulating panes).
