@@ -95,6 +95,18 @@ def forgetful(xs: list[int], most: int) -> list[int]:
     return out
 
 
+def grouped(xs: list[int], n: int) -> list[int]:
+    """The sums of each n odd and each n even numbers as they come, then what is left, the parity that began first."""
+    out: list[int] = []
+    held: dict[int, list[int]] = {}
+    for x in xs:
+        held.setdefault(x % 2, []).append(x)
+        if len(held[x % 2]) == n:
+            out.append(sum(held[x % 2]))
+            held[x % 2] = []
+    return out + [sum(left) for left in held.values() if left]
+
+
 SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map it": (kx.map(kx.it + 1), lambda xs: [x + 1 for x in xs]),
     "map lambda": (kx.map(lambda x: x * 2), lambda xs: [x * 2 for x in xs]),
@@ -150,6 +162,12 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
+    "group_by": (kx.group_by(kx.it % 3, kx.scan(operator.add)), lambda xs: [
+        sum(y for y in xs[:i + 1] if y % 3 == x % 3) for i, x in enumerate(xs)]),
+    "group_by that ends": (kx.group_by(kx.it % 2, kx.buffer(3) >> kx.map(sum)), lambda xs: grouped(xs, 3)),
+    "group_by of few": (kx.group_by(kx.it, kx.count(), max_groups=1), lambda xs: [len([*g]) for _, g in groupby(xs)]),
+    "window": (kx.window(4, kx.filter(kx.it % 2 == 0) >> kx.sum()), lambda xs: [
+        sum(x for x in xs[i:i + 4] if x % 2 == 0) for i in range(0, len(xs), 4)]),
     "window_by": (kx.window_by(kx.it % 2, event_time=kx.it, tumbling=10, lateness=5) >> kx.map(lambda w: sum(w.value)),
                   lambda xs: [sum(values) for *_, values in spans([(x % 2, x, x) for x in xs], 10, 10, 5)[0]]),
     "window_by fold": (kx.window_by(event_time=kx.it, sliding=(9, 4), fold=(1, operator.add)) >> kx.map(kx.it.value),
@@ -203,6 +221,9 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
     "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
+    "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
+             >> kx.reduce(lambda s, pair: s + pair[0] * pair[1], 0),
+             lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }

@@ -146,6 +146,14 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
         ops.timestamp(), ops.map(lambda t: (t.value, t.timestamp.timestamp())))),
     "with_index": (kx.with_index() >> kx.map(lambda t: t[1] * 10 + t[0]), ops.map_indexed(lambda x, i: x * 10 + i)),
     "buffer": (kx.buffer(count=3), ops.buffer_with_count(3)),
+    "group_by": (kx.group_by(kx.it % 3, kx.scan(operator.add)), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(ops.scan(operator.add)))),
+    "group_by that ends": (kx.group_by(kx.it % 3, kx.count()), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(ops.count()))),
+    "group_by that has enough": (kx.group_by(kx.it % 3, kx.take(2) >> kx.map(picky)), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(lambda g: g.pipe(ops.take(2), ops.map(picky))))),
+    "window": (kx.window(3, kx.scan(operator.add)), reactivex.compose(
+        ops.window_with_count(3), ops.flat_map(ops.scan(operator.add)))),
     "pairwise": (kx.pairwise(), ops.pairwise()),
     "tap": (kx.tap(picky), ops.do_action(picky)),
     "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),

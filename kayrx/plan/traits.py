@@ -15,6 +15,7 @@ from kayrx.nodes import (
     files,
     flow,
     growth,
+    interval,
     select,
     stateful,
     switch,
@@ -78,6 +79,11 @@ def _(node: windows.Buffer) -> bool:
 @waits.register
 def _(node: until.BufferUntil) -> bool:
     return node.seconds is not None
+
+
+@waits.register
+def _(node: interval.Join) -> bool:
+    return node.event_time is None or any(is_async(fn) for fn in node.functions)
 
 
 @waits.register

@@ -21,6 +21,7 @@ from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
+    from kayrx.runtime.groups import Groups
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
     from kayrx.runtime.sources import Stoppable
@@ -175,6 +176,9 @@ class Context:
     def unit(self, step: Step) -> Callable[[Any], Any]:
         inner = self.program.unit(step)
         return lambda item: inner(item, self)
+
+    def groups(self, step: Step) -> Groups:
+        return floor("groups").Groups(step, self)  # type: ignore[no-any-return]
 
     def host(self, step: Step) -> Hosted:
         return floor("hosted").Hosted(step, self)  # type: ignore[no-any-return]
