@@ -39,7 +39,7 @@ class Follower:
     def _opened(self) -> bool:
         first, self.first = self.first, False
         try:
-            self.file = open(self.node.path, "rb")
+            self.file = open(self.node.path, "rb")  # noqa: SIM115 - it stays open between two looks
         except FileNotFoundError:
             return False
         if first and not self.node.from_start:
