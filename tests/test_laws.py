@@ -200,6 +200,19 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
                           >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
 }
+def in_pairs(xs: list[int]) -> list[list[int]]:
+    """Pairs of those that were equal by three before one was added; the odd ones at the end."""
+    held: dict[int, list[int]] = {}
+    out: list[list[int]] = []
+    for x in xs:
+        pair = held.setdefault((x - 1) % 3, [])
+        pair.append(x)
+        if len(pair) == 2:
+            out.append([*pair])
+            pair.clear()
+    return out + [pair for pair in held.values() if pair]
+
+
 ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map async": (kx.map(bump), lambda xs: [x + 1 for x in xs]),
     "map async 4": (kx.map(bump, concurrency=4), lambda xs: [x + 1 for x in xs]),
@@ -212,6 +225,9 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
     "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
                    lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
+    "group_by async": (kx.group_by(kx.it % 3, kx.map(bump) >> kx.buffer(2)), lambda xs: in_pairs([x + 1 for x in xs])),
+    "window async": (kx.window(2, kx.map(bump) >> kx.sum()), lambda xs: [
+        sum(x + 1 for x in xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
     "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),

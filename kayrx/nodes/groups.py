@@ -1,6 +1,6 @@
 """Groups: a graph of its own for each key, or for each window.
 
-The body is copied for each group, with fresh state; it runs in place, item by item, so it may not wait.
+The body is copied for each group, with fresh state; it runs in place, item by item.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def group_by(key: Callable[[T], Hashable] | Callable[[T], Awaitable[Hashable]], 
     Memory:  ``max_groups`` groups and what each holds.  One more, and the group that has been without an
              item longest is completed: what it still gives comes first, and a later item of its key
              begins a new group.
-    Raises:  GraphError for a body that is not open at both ends; CompileError for one that waits or has
-             branches.
+    Waits:   a body may wait (async functions, backoff); the groups then take turns, for all are in one task.
+    Raises:  GraphError for a body that is not open at both ends; CompileError for one that needs a task or
+             a lane of its own: time, concurrency, branches.
     Source:  ReactiveX "GroupBy" with flat_map; RxPY's groups are without bound.
 
     >>> import kayrx as kx

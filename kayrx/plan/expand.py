@@ -11,7 +11,7 @@ from kayrx.nodes import flow, groups, transform, units
 from kayrx.nodes.guards import Guard, Timeout
 from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
-from kayrx.plan.traits import ITEMWISE, STATEFUL, is_stage, parks, waits
+from kayrx.plan.traits import ITEMWISE, STATEFUL, is_pool, is_stage, parks, waits
 
 
 def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
@@ -47,12 +47,14 @@ def body_of(node: Node) -> tuple[Step, ...]:
         return ()
     steps = tuple(expand(node.body.nodes))
     for step in steps:
-        if parks(step) or is_stage(step):
-            raise CompileError(f"{node.where}: {step.where} in its body waits, and a body runs in place, one task for "
-                               f"all groups; write that node after {node.word}()")
+        if is_stage(step) or is_pool(step):
+            raise CompileError(f"{node.where}: {step.where} in its body needs a task of its own, and a body runs in "
+                               f"place, one task for all groups; write that node after {node.word}()")
         if step.node.role != "step" or isinstance(step.node, (units.Share, flow.Backpressure)):
             raise CompileError(f"{node.where}: {step.where} in its body needs a lane, and a body is one function; "
                                f"write that node after {node.word}()")
+    if sum(s.node.expands for s in steps) > NESTING and any(map(parks, steps)):
+        raise CompileError(f"{node.where}: its body holds more than {NESTING} nested expansions (flat_map)")
     return steps
 
 

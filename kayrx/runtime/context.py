@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Context:
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
         self.shuts: dict[Any, Callable[[], None]] = {}  # how a hot source is told to push no more
+        self.closers: list[Callable[[], Awaitable[None]]] = []  # what is left open between two items
         self.holders: list[Any] = []
         self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False
@@ -177,8 +178,8 @@ class Context:
         inner = self.program.unit(step)
         return lambda item: inner(item, self)
 
-    def groups(self, step: Step) -> Groups:
-        return floor("groups").Groups(step, self)  # type: ignore[no-any-return]
+    def groups(self, step: Step, waits: bool) -> Groups:
+        return floor("groups").Groups(step, self, waits)  # type: ignore[no-any-return]
 
     def host(self, step: Step) -> Hosted:
         return floor("hosted").Hosted(step, self)  # type: ignore[no-any-return]

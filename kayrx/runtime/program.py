@@ -126,9 +126,15 @@ class Program:
             made = self._units[id(step)] = shape(step.inner, self.options)
         return made.function
 
-    def body(self, step: Step) -> tuple[Code, ...]:
-        """The body of a group, as generators that rest between two items: each reads the one before it."""
+    def body(self, step: Step, waits: bool) -> tuple[Code, ...]:
+        """The body of a group, as generators that rest between two items: each reads the one before it.
+
+        One that waits is one async generator.
+        """
         made = self._bodies.get(id(step))
+        if made is None and waits:
+            made = self._bodies[id(step)] = (
+                shapes.pump(step.inner, self.options, yields=True, rests=True, awaits=True),)
         if made is None:
             plan = plan_of(step.node.body.nodes, self.options)  # type: ignore[attr-defined]
             made = self._bodies[id(step)] = Program(plan).rests

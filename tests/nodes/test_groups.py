@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
-from kayrx.testing import run_virtual
+from kayrx.testing import left_behind, run_virtual
 
 NUMBERS = st.lists(st.integers(0, 20), max_size=40)
 BODIES: dict[str, Graph[Any, Any]] = {
@@ -170,11 +171,10 @@ async def later(x: Any) -> Any:
 
 
 @pytest.mark.parametrize(("body", "says"), [
-    (kx.map(later), "waits"), (kx.map(abs, on=kx.threads(1)), "waits"), (kx.debounce(1), "waits"),
-    (kx.buffer(seconds=1), "waits"), (kx.rx(ops.skip(1)), "waits"), (kx.map(abs) >> kx.retry(2, backoff=kx.constant(1)),
-                                                                     "waits"),
+    (kx.map(later, concurrency=2), "needs a task"), (kx.map(abs, on=kx.threads(1)), "needs a task"),
+    (kx.debounce(1), "needs a task"), (kx.buffer(seconds=1), "needs a task"), (kx.rx(ops.skip(1)), "needs a task"),
     (kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.merge(), "needs a lane"), (kx.backpressure(1), "needs a lane"),
-    (kx.share(), "needs a lane"), (kx.group_by(kx.it, kx.map(later)), "waits"), (kx.window(1, kx.map(later)), "waits"),
+    (kx.share(), "needs a lane"), (kx.group_by(kx.it, kx.debounce(1)), "needs a task"),
 ], ids=str)
 def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says: str) -> None:
     """A CompileError that names the node inside, and the remedy."""
@@ -203,3 +203,94 @@ def test_the_graph_is_a_value_and_the_plan_tells_of_it() -> None:
     assert "group_by: 7 groups, then the longest unused is completed" in graph.explain()
     with pytest.raises(kx.CompileError, match="which is not item by item"):
         (graph >> kx.retry(2)).compile()
+
+
+# -- bodies that wait ----------------------------------------------------------------------------
+
+
+async def twice(x: Any) -> Any:
+    await anyio.sleep(1)
+    yield x
+    await anyio.sleep(1)
+    yield x
+
+
+async def slowly(x: Any) -> Any:
+    await anyio.sleep(1)
+    return x
+
+
+WAITING = {
+    "map": (kx.map(slowly) >> kx.scan(operator.add), [0, 1, 2, 4, 6, 9]),
+    "flat_map": (kx.concat_map(twice) >> kx.with_index() >> kx.map(kx.it[0]), [0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5]),
+    "flush": (kx.map(slowly) >> kx.buffer(2), [[0, 2], [1, 3], [4], [5]]),
+    "take": (kx.map(slowly) >> kx.take(2), [0, 1, 2, 3]),
+    "nested": (kx.group_by(kx.it > 2, kx.map(slowly) >> kx.count()), [2, 1, 1, 2]),
+    "window": (kx.window(2, kx.map(slowly) >> kx.sum()), [2, 4, 4, 5]),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_body_may_wait(name: str, loop: str) -> None:
+    """Each group has a state of its own, the groups take turns, and what they hold comes at the end."""
+    body, out = WAITING[name]
+
+    async def main() -> Any:
+        return await (kx.source(range(6)) >> kx.group_by(kx.it % 2, body) >> kx.to_list())
+
+    assert run_virtual(main, loop) == out
+
+
+def test_a_waiting_body_backs_off_for_its_item_alone(loop: str) -> None:
+    """Guards inside a body wait on the run's clock."""
+    failed: list[int] = []
+
+    def flaky(x: int) -> int:
+        if x not in failed:
+            failed.append(x)
+            raise OSError
+        return x
+
+    async def main() -> tuple[list[int], float]:
+        start = anyio.current_time()
+        body = kx.map(flaky) >> kx.retry(2, backoff=kx.constant(5))
+        return await (kx.source([1, 2]) >> kx.group_by(kx.it, body) >> kx.to_list()), anyio.current_time() - start
+
+    assert run_virtual(main, loop) == ([1, 2], 10)
+
+
+@pytest.mark.parametrize("end", ["fails", "left", "cancelled"])
+def test_a_run_that_ends_early_closes_the_bodies(end: str, loop: str) -> None:
+    """No group's generator is left to the loop to close."""
+    opened: list[int] = []
+    closed: list[int] = []
+
+    async def watched(x: int) -> Any:
+        opened.append(x)
+        try:
+            yield x
+            if end == "fails" and x == 3:
+                raise KeyError(x)
+            await anyio.sleep(1)
+            yield x
+        finally:
+            closed.append(x)
+
+    async def main() -> None:
+        graph = kx.source(range(9)) >> kx.group_by(kx.it % 3, kx.concat_map(watched) >> kx.map(kx.it))
+        with left_behind() as left:
+            if end == "left":
+                async with graph.stream() as items:
+                    async for item in items:
+                        if item == 4:
+                            break
+            elif end == "cancelled":
+                with anyio.move_on_after(3.5):
+                    await graph
+            else:
+                with pytest.raises(KeyError):
+                    await graph
+        assert not left
+
+    run_virtual(main, loop)
+    assert opened and sorted(opened) == sorted(closed)
