@@ -22,6 +22,7 @@ install(
     place="kayrx.runtime.place",
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
+    groups="kayrx.runtime.groups",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     rx="kayrx.runtime.observable",
@@ -66,7 +67,9 @@ if TYPE_CHECKING:
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
+    from kayrx.nodes.files import tail
     from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
+    from kayrx.nodes.groups import group_by, window
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         Letter,
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
+    from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
@@ -117,9 +121,12 @@ _HOMES = {
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
+    "kayrx.nodes.files": "tail",
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
+    "kayrx.nodes.groups": "group_by window",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
@@ -142,19 +149,19 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph",
-    "GraphError", "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError",
-    "OnNext", "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window",
-    "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "chunk",
-    "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter",
-    "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed", "divert_to",
-    "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map",
-    "ignore_elements", "interval", "it", "keep_alive", "last", "lines", "map", "materialize", "merge",
+    "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
+    "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
+    "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied",
+    "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "chunk", "coalesce",
+    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce",
+    "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed", "divert_to", "each",
+    "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map", "group_by",
+    "ignore_elements", "interval", "it", "join", "keep_alive", "last", "lines", "map", "materialize", "merge",
     "merge_prioritized", "pairwise", "partition", "pause_when", "prefetch", "processes", "queue_source", "race",
     "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
-    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "take", "take_last",
+    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "tail", "take", "take_last",
     "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
-    "unit", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
+    "unit", "window", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

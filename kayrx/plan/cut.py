@@ -38,6 +38,7 @@ class Draft:
     fan: Step | None = None
     outs: list[int] = field(default_factory=list)
     waits: bool = False
+    asked: bool = False  # its queue has the bound that was asked for
 
 
 class Cutter:
@@ -110,9 +111,10 @@ class Cutter:
         if self.loop and is_stage(step):
             return [self.stage(step, at, "needs an inbox for items and timers")]
         if self.loop and parks(step):
-            if at.waits or (
+            straight = at.fed == "push" and not at.steps  # it reads a queue: nothing to do beside the call
+            if (at.waits and not (straight and not is_pool(step))) or (
                     is_pool(step) and at.steps and (at.fed != "iter" or self.options.events)):
-                at = self.after(at, DEFAULT, f"{step.label} waits")
+                at = self.after(at, 1 if straight and at.asked else DEFAULT, f"{step.label} waits")
             at.waits = True
         elif not self.linear and at.steps and (not self.options.fuse or nested(at) >= NESTING):
             at = self.after(at, DEFAULT, "a function holds eight nested expansions" if self.options.fuse
@@ -138,6 +140,7 @@ class Cutter:
     def asked(self, step: Step, node: flow.Backpressure, at: Draft) -> Draft:
         if at.fed == "push" and not at.steps and self.loop and (overflow := of_a_queue(node)):
             self.hot(at, node.size, overflow, f"{step.label} asked for")
+            at.asked = True
             return at
         if queued(node) or at.waits:
             return self.after(at, node.size, f"{step.label} asked for", node.overflow)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, eventtime, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
 from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
@@ -118,9 +118,6 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
-            case eventtime.WindowBy() as node:
-                out.append(f"{step.label}: {counted(node.max_windows, 'window')}"
-                           + (", all items of each" if node.fold is None else ""))
             case time.Delay() as node:
                 out.append(f"{step.label}: {counted(node.size, 'item')}")
             case transform.Rx() as node:

@@ -102,12 +102,12 @@ def result_of(e: Emitter, steps: Steps) -> str:
 # -- synchronous shapes --------------------------------------------------------------------------
 
 
-def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False) -> Code:
-    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out.
+def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False, awaits: bool = False) -> Code:
+    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out, async with ``awaits``.
 
     With ``rests`` it hands on every WAIT that its source gives, so that a reader can come back later.
     """
-    e = Emitter(replace(options, events=False), awaits=False)
+    e = Emitter(replace(options, events=False), awaits=awaits)
     if yields:
         e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
@@ -121,7 +121,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
         e.line("return; yield")
     else:
         e.line(f"return {result_of(e, steps)}")
-    return link(e, steps, "items, run")
+    return link(e, steps, "items, run", kind="async def" if awaits else "def")
 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:

@@ -236,8 +236,16 @@ class Network:
             async with run.opened.on_loop():
                 await self.tasks()
         finally:
+            if run.closers:
+                await self.close()
             run.ledger.close(run.failure)
         return self.result()
+
+    async def close(self) -> None:
+        """Close what a run that ended early has left open between two items."""
+        with anyio.CancelScope(shield=True):
+            for closer in self.run.closers:
+                await closer()
 
     async def tasks(self) -> None:
         """All segments to their end: one in this task, several in a group."""

@@ -28,6 +28,7 @@ class Program:
         self.plan = plan
         self.options = plan.options
         self._units: dict[int, Any] = {}
+        self._bodies: dict[int, tuple[Code, ...]] = {}
         self._calls: list[Code] = []
 
     # -- linear plans ----------------------------------------------------------------------------
@@ -125,13 +126,27 @@ class Program:
             made = self._units[id(step)] = shape(step.inner, self.options)
         return made.function
 
+    def body(self, step: Step, waits: bool) -> tuple[Code, ...]:
+        """The body of a group, as generators that rest between two items: each reads the one before it.
+
+        One that waits is one async generator.
+        """
+        made = self._bodies.get(id(step))
+        if made is None and waits:
+            made = self._bodies[id(step)] = (
+                shapes.pump(step.inner, self.options, yields=True, rests=True, awaits=True),)
+        if made is None:
+            plan = plan_of(step.node.body.nodes, self.options)  # type: ignore[attr-defined]
+            made = self._bodies[id(step)] = Program(plan).rests
+        return made
+
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "agen") if n in made]
         found += made["push"].codes if "push" in made else ()
         found += [*made.get("before", ()), *made.get("rests", ()), *self._units.values(), *self._calls]
-        return found + [c for cs in made.get("mains", ()) for c in cs]
+        return found + [c for cs in (*made.get("mains", ()), *self._bodies.values()) for c in cs]
 
 
 def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False,

@@ -227,6 +227,23 @@ def _() -> None:
     assert {(kx.source([1]) >> kx.materialize()).collect()[0] for _ in range(2)} == {kx.OnNext(1)}
 
 
+@shows("group_by")
+def _() -> None:
+    def each_once() -> Any:
+        return [*range(1001), 0]
+
+    counted = reactivex.compose(ops.group_by(lambda x: x), ops.flat_map(ops.count()))
+    assert theirs(reactivex.from_iterable(each_once()).pipe(counted)) == [2] + [1] * 1000
+    assert (kx.source(each_once()) >> kx.group_by(kx.it, kx.count())).collect() == [1] * 1002
+
+
+@shows("window")
+def _() -> None:
+    counted = reactivex.compose(ops.window_with_count(2), ops.flat_map(ops.count()))
+    assert theirs(reactivex.of(1, 2).pipe(counted)) == [2, 0]
+    assert (kx.source([1, 2]) >> kx.window(2, kx.count())).collect() == [2]
+
+
 @shows("merge, combine_latest of cold sources")
 def _() -> None:
     now = ImmediateScheduler.singleton()
@@ -254,6 +271,32 @@ def _() -> None:
 
     ((_, seen),) = run_virtual(lambda: awaited(kx.zip(fast, kx.source(slow)) >> kx.to_list()))
     assert seen <= 17
+
+
+@shows("join")
+def _() -> None:
+    scheduler = TestScheduler()
+    one, other = (scheduler.create_hot_observable(*messages) for messages in (
+        [ReactiveTest.on_next(210, 1), ReactiveTest.on_completed(215)], [ReactiveTest.on_completed(240)]))
+    window = reactivex.timer(20)
+    messages = scheduler.start(lambda: one.pipe(ops.join(other, lambda _: window, lambda _: window))).messages
+    assert [(m.time, m.value.kind) for m in messages] == [(230, "C")]
+
+    async def main() -> float:
+        start = anyio.current_time()
+
+        async def gives(*waits: float) -> Any:
+            for number, seconds in enumerate(waits):
+                await anyio.sleep(seconds)
+                if number < len(waits) - 1:
+                    yield number
+
+        a, b = kx.source(gives(10, 5)), kx.source(gives(40))
+        assert await (a >> kx.join(b, within=20) >> kx.to_list()) == []
+        return anyio.current_time() - start
+
+    assert run_virtual(main) == 40
+    assert (kx.source([5]) >> kx.join(kx.source([4, 9]), within=2, event_time=kx.it)).collect() == [(5, 4)]
 
 
 @shows("retry, timeout, fallback")

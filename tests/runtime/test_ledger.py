@@ -98,8 +98,14 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                  {"delivered": 5}),
     "windows": (lambda: one_to(8) >> kx.sliding(3) >> kx.map(pause) >> kx.pairwise() >> kx.to_list(),
                 {"absorbed": 14, "delivered": 5}),
+    "group_by": (lambda: one_to(8) >> kx.group_by(kx.it % 3, kx.buffer(2)) >> kx.map(pause) >> kx.to_list(),
+                 {"absorbed": 8, "delivered": 5}),
+    "window": (lambda: one_to(8) >> kx.window(3, kx.flat_map(lambda x: [x, x]) >> kx.take(4)) >> kx.to_list(),
+               {"absorbed": 8, "delivered": 12}),
     "window_by": (lambda: one_to(8) >> kx.window_by(event_time=kx.it, sliding=(4, 2)) >> kx.map(pause) >> kx.to_list(),
                   {"absorbed": 8, "delivered": 6}),
+    "join": (lambda: one_to(8) >> kx.join(kx.source([3, 8]), within=1, event_time=kx.it) >> kx.map(pause)
+             >> kx.to_list(), {"absorbed": 7, "filtered": 3, "delivered": 5}),
     "window_by and late items": (
         lambda: kx.source([1, 9, 2, 12]) >> kx.window_by(event_time=kx.it, tumbling=4, late=kx.each(pause))
         >> kx.to_list(), {"absorbed": 3, "delivered": 4}),

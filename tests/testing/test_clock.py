@@ -244,33 +244,6 @@ def test_a_run_without_a_loop_has_a_virtual_world() -> None:
     assert trace(1)[1][0][0].startswith("run 1")
 
 
-# -- Rx beside the graph -------------------------------------------------------------------------
-
-
-def test_an_rx_timer_that_raises_ends_its_block(loop: str) -> None:
-    """What an action of the scheduler raises comes out of ``async with``, the very object."""
-    async def main() -> None:
-        async with rx_scheduler() as timers:
-            reactivex.timer(1, scheduler=timers).subscribe(lambda _: 1 / 0)
-            await anyio.sleep(HOUR)
-
-    with pytest.raises(ZeroDivisionError):
-        run_virtual(main, loop)
-
-
-def test_operators_of_a_graph_take_the_scheduler_of_their_subscription(loop: str) -> None:
-    """`graph.operator()` with timed nodes, subscribed with the loop's scheduler, is on the clock too."""
-    async def main() -> list[Any]:
-        seen: list[Any] = []
-        async with rx_scheduler() as timers:
-            reactivex.of(1, 2).pipe(kx.delay(HOUR).operator()).subscribe(
-                lambda x: seen.append((x, anyio.current_time())), scheduler=timers)
-            await anyio.sleep(2 * HOUR)
-        return seen
-
-    assert run_virtual(main, loop) == [(1, HOUR), (2, HOUR)]
-
-
 def test_without_trio_its_absence_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """MissingDependency names the command."""
     monkeypatch.setitem(sys.modules, "trio.testing", None)

@@ -71,6 +71,7 @@ assert_type(kx.source(reactivex.of(1)), Graph[Never, int])
 assert_type(kx.interval(1), Graph[Never, int])
 assert_type(kx.timer(1), Graph[Never, int])
 assert_type(kx.lines("x"), Graph[Never, str])
+assert_type(kx.tail("x"), Graph[Never, str])
 assert_type(texts >> kx.to_list(), Sink[Never, list[str]])
 assert_type((texts >> kx.to_list()).run(), list[str])
 assert_type((texts >> kx.each(parse)).run(), None)
@@ -237,6 +238,12 @@ assert_type(kx.combine_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.zip_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.race(texts, texts), Graph[Any, str])
 assert_type(kx.merge_prioritized(texts, texts, priorities=(2, 1)), Graph[Any, str])
+assert_type(texts >> kx.group_by(len, kx.map(parse)), Graph[Never, int])
+assert_type(texts >> kx.group_by(ask, kx.map(parse) >> kx.map(show), max_groups=2), Graph[Never, str])
+assert_type(texts >> kx.window(2, kx.map(parse)), Graph[Never, int])
+assert_type(texts >> kx.join(numbers, within=2), Graph[Never, tuple[str, int]])
+assert_type(texts >> kx.join(numbers, within=(1, 2), key=(len, show), event_time=(second, float), lateness=1),
+            Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers), Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers, texts), Graph[Never, tuple[str, int, str]])
 assert_type(texts >> kx.take_until(numbers) >> kx.map(parse), Graph[Never, int])
@@ -352,6 +359,7 @@ kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
 kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
+numbers >> kx.group_by(show, kx.map(parse))  # type: ignore[arg-type]
 texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
 kx.map(parse, on=2)  # type: ignore[call-overload]
