@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # typing's own constant would cost a third of the import
 install(
     sugar="kayrx.nodes.sugar",
     plan="kayrx.plan.explain",
+    warn="kayrx.plan.warn",
+    trial="kayrx.runtime.trial",
     draw="kayrx.plan.draw",
     engine="kayrx.runtime.faces",
     callbacks="kayrx.runtime.callbacks",

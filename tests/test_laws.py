@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from kayrx.testing import laws
 from tests.nodes.oracles import spans
 
 Oracle = Callable[[list[int]], list[int]]
+LICENSE = Path(__file__).parent.parent / "LICENSE"
 
 
 async def bump(x: int) -> int:
@@ -199,7 +201,20 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "race": (kx.broadcast(kx.map(kx.it + 1), kx.map(lambda x: x + 1)) >> kx.race(), lambda xs: [x + 1 for x in xs]),
     "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
                           >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
+    "concat": (kx.broadcast(kx.take(2), kx.skip(2)) >> kx.concat(), lambda xs: xs),
+    "combine_latest": (kx.broadcast(kx.map(kx.it + 1), kx.map(abs)) >> kx.combine_latest() >> kx.last(default=(0, 7))
+                       >> kx.map(sum), lambda xs: [x + 1 + abs(x) for x in xs[-1:]] or [7]),
+    "zip_latest": (kx.last(default=7) >> kx.broadcast(kx.map(kx.it + 1), kx.map(abs)) >> kx.zip_latest() >> kx.map(sum),
+                   lambda xs: [x + 1 + abs(x) for x in [7, *xs][-1:]]),
+    "partition": (kx.partition(kx.it > 5, kx.map(kx.it * 10), kx.map(abs)) >> kx.merge() >> kx.sum(),
+                  lambda xs: [sum(x * 10 if x > 5 else abs(x) for x in xs)]),
+    "branch": (kx.branch({0: kx.map(kx.it * 10), 1: kx.map(abs)}, key=kx.it % 2) >> kx.merge() >> kx.sum(),
+               lambda xs: [sum(abs(x) if x % 2 else x * 10 for x in xs)]),
+    "lines": (kx.take_until(kx.lines(LICENSE) >> kx.ignore_elements()), lambda xs: xs),
+    "dead_letter": (kx.map(picky) >> kx.dead_letter([]), lambda xs: [x for x in xs if x % 3]),
 }
+
+
 def in_pairs(xs: list[int]) -> list[list[int]]:
     """Pairs of those that were equal by three before one was added; the odd ones at the end."""
     held: dict[int, list[int]] = {}
@@ -242,6 +257,13 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
              lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
     "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
     "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
+    "interval": (kx.take_until(kx.interval(60)), lambda xs: xs),
+    "timer": (kx.take_until(kx.timer(60)), lambda xs: xs),
+    "delay": (kx.delay(5), lambda xs: xs), "debounce": (kx.debounce(5), lambda xs: xs[-1:]),
+    "sample": (kx.sample(5), lambda xs: xs[-1:]), "throttle_first": (kx.throttle_first(60), lambda xs: xs[:1]),
+    "threads": (kx.map(abs, on=kx.threads(1)), lambda xs: [abs(x) for x in xs]),
+    "conflate": (kx.backpressure(1, overflow=kx.conflate(operator.add)) >> kx.map(bump) >> kx.ignore_elements(),
+                 lambda xs: []),
 }
 SIDES: dict[str, tuple[Graph[Any, Any], Callable[[list[int]], list[int]]]] = {
     "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
