@@ -13,7 +13,7 @@ from typing import Any
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, eventtime, feed, flow, guards, transform, until, windows
+from kayrx.nodes import ends, feed, flow, guards, transform, until, windows
 from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
@@ -74,12 +74,6 @@ def _(node: windows.Buffer) -> Iterator[str]:
 def _(node: until.BufferUntil) -> Iterator[str]:
     if node.count is None:
         yield "holds as many items as come before one of until= (unbounded); add count="
-
-
-@notes.register
-def _(node: eventtime.WindowBy) -> Iterator[str]:
-    if node.fold is None:
-        yield "holds all items of the windows that are open (unbounded); add fold=(seed, fn)"
 
 
 @notes.register
