@@ -158,6 +158,8 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
     "pairwise": (kx.pairwise(), ops.pairwise()),
     "tap": (kx.tap(picky), ops.do_action(picky)),
     "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),
+    "share": (kx.share(), ops.share()),
+    "share replay": (kx.share(replay=2), lambda source: source.pipe(ops.replay(2), ops.ref_count())),
     "debounce": (kx.debounce(25), ops.debounce(25)),
     "throttle_first": (kx.throttle_first(25), ops.throttle_first(25)),
     "sample": (kx.sample(35), ops.sample(35)),
@@ -295,6 +297,35 @@ def test_the_engine_joins_as_the_operator_does(name: str, loop: str, one: Script
     expected = told(scheduler.start(lambda: theirs(*sources), disposed=one.disposed).messages)
 
     assert run_virtual(lambda: engine(ours, [one, two]), loop) == expected
+
+
+def shared(a: Any, b: Any) -> Any:
+    """One subscriber from the beginning, and one that comes when ``b`` has ended."""
+    one = a >> kx.share(replay=2)
+    return kx.merge(one >> kx.map(lambda x: ("early", x)), kx.concat(
+        b >> kx.ignore_elements(), one >> kx.map(lambda x: ("late", x))))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@given(one=scripts(), two=scripts())
+def test_a_late_subscriber_gets_what_rx_replays(loop: str, one: Script, two: Script) -> None:
+    """Same values at the same moments as ``replay(2)`` and ``ref_count()``, the end and errors included."""
+    one, two = (replace(s, hot=False, items=tuple((at + shift, x) for at, x in s.items),
+                        end=s.end and (s.end[0], s.end[1] + shift)) for s, shift in ((one, 0), (two, 3)))
+
+    def theirs(scheduler: TestScheduler) -> Observable[Any]:
+        upstream = one.observable(scheduler).pipe(ops.replay(2), ops.ref_count())
+        return reactivex.merge(upstream.pipe(ops.map(lambda x: ("early", x))), reactivex.concat(
+            two.observable(scheduler).pipe(ops.ignore_elements()), upstream.pipe(ops.map(lambda x: ("late", x)))))
+
+    scheduler = TestScheduler()
+    expected = told(scheduler.start(lambda: theirs(scheduler), disposed=one.disposed).messages)
+    given = run_virtual(lambda: engine(shared, [one, two]), loop)
+
+    def at_once(messages: list[Any]) -> list[Any]:  # which of two subscribers goes first at one moment is not promised
+        return sorted(messages, key=lambda m: (m[0], m[1] == "C", str(m[2]) if m[1] == "N" else ""))
+
+    assert at_once(given) == at_once(expected)
 
 
 async def acted_for(x: int) -> Any:
