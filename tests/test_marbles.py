@@ -133,6 +133,9 @@ MARBLES: dict[str, Picture] = {
     "lines": picture(
         kx.lines(LICENSE) >> kx.take(1),
         "(a|)", a="MIT License"),
+    "tail": picture(
+        kx.tail(LICENSE, from_start=True) >> kx.take(1),
+        "(a|)", a="MIT License"),
     "queue_source": picture(
         queued,
         "-a--b-|",
@@ -355,6 +358,23 @@ MARBLES: dict[str, Picture] = {
         "-a-b-c-d-e-|",
         "-----x---y-(e|)",
         "^----------!", x="ab", y="cd"),
+    "group_by": picture(
+        kx.group_by(kx.it.lower(), kx.buffer(2)),
+        "-a-b-A-B-a-|",
+        "-----x-y---(z|)",
+        "^----------!", x=["a", "A"], y=["b", "B"], z=["a"]),
+    "window": picture(
+        kx.window(2, kx.scan(operator.add)),
+        "-a-b-c-d-|",
+        "-a-x-c-y-|",
+        "^--------!", x="ab", y="cd"),
+    "join": picture(
+        lambda a, b: a >> kx.join(b, within=2),
+        "-a---b----|",
+        "--x----y|",
+        "--A----B--|",
+        "^---------!",
+        "^-------!", A=("a", "x"), B=("b", "y")),
     "window_by": picture(
         kx.timestamp() >> kx.window_by(event_time=kx.it.time, tumbling=5) >> kx.map(kx.it.count),
         "-a-b--c----|",

@@ -46,10 +46,12 @@ LAWS_ELSEWHERE = {
     "each": "the laws run every graph into it", "sink": "as each; its targets are in tests/nodes/test_ends.py",
     "queue_source": "serves one run and is fed from outside: tests/runtime/test_queue.py",
     "Subject": "is fed from outside: tests/runtime/test_subject.py",
+    "tail": "has no end of its own: tests/nodes/test_files.py",
     "processes": "takes its time to start: a test of its own in tests/test_laws.py",
 }
 NO_NAMESAKE = {
-    "lines": "RxPY reads no files", "tail": "RxPY reads no files", "join": "RxPY's joins by windows that overlap", "queue_source": "RxPY has no source that can make its feeder wait",
+    "lines": "RxPY reads no files", "tail": "RxPY reads no files", "join": "RxPY's joins by windows that overlap",
+    "queue_source": "RxPY has no source that can make its feeder wait",
     "balance": "Pekko's", "branch": "Pekko's, KayGraph's", "also_to": "Pekko's", "divert_to": "Pekko's",
     "wire_tap": "Pekko's", "unit": "RxPY's pipe() groups nothing", "rx": "is RxPY's operator itself",
     "window_by": "RxPY knows no event time", "stateful_map": "Bytewax's",
