@@ -382,7 +382,7 @@ def test_a_source_is_its_namesake(name: str, loop: str, seconds: int, disposed: 
     assert given == told(expected.messages)
 
 
-def shared(xs: Observable[Any]) -> Observable[Any]:
+def both_ways(xs: Observable[Any]) -> Observable[Any]:
     return xs.pipe(ops.publish(lambda x: reactivex.merge(x.pipe(ops.map(picky)), x.pipe(ops.delay(7)))))
 
 
@@ -395,7 +395,7 @@ def parted(xs: Observable[Any]) -> Observable[Any]:
 
 
 FANS: dict[str, tuple[Graph[Any, Any], Rx]] = {
-    "broadcast": (kx.broadcast(kx.map(picky), kx.delay(7)) >> kx.merge(), shared),
+    "broadcast": (kx.broadcast(kx.map(picky), kx.delay(7)) >> kx.merge(), both_ways),
     "partition": (kx.partition(lambda x: picky(x) % 2, kx.map(kx.it * 10), kx.delay(7)) >> kx.merge(), parted),
 }
 
