@@ -254,23 +254,24 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
     "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
-    "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
-             >> kx.reduce(lambda s, pair: s + pair[0] * pair[1], 0),
-             lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
-    "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
-    "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
     "interval": (kx.take_until(kx.interval(60)), lambda xs: xs),
-    "timer": (kx.take_until(kx.timer(60)), lambda xs: xs),
+    "timer": (kx.take_until(kx.timer(60)), lambda xs: xs), "tail": (kx.take_until(kx.tail(LICENSE)), lambda xs: xs),
     "delay": (kx.delay(5), lambda xs: xs), "debounce": (kx.debounce(5), lambda xs: xs[-1:]),
     "sample": (kx.sample(5), lambda xs: xs[-1:]), "throttle_first": (kx.throttle_first(60), lambda xs: xs[:1]),
     "threads": (kx.map(abs, on=kx.threads(1)), lambda xs: [abs(x) for x in xs]),
     "conflate": (kx.backpressure(1, overflow=kx.conflate(operator.add)) >> kx.map(bump) >> kx.ignore_elements(),
                  lambda xs: []),
+    "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
+             >> kx.reduce(lambda s, pair: s + pair[0] * pair[1], 0),
+             lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
+    "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
+    "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
 SIDES: dict[str, tuple[Graph[Any, Any], Callable[[list[int]], list[int]]]] = {
     "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
     "also_to": (kx.also_to(kx.to_list()), lambda xs: xs),
     "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
+    "sink": (kx.also_to(kx.sink(abs)), lambda xs: xs), "each": (kx.also_to(kx.each(bump)), lambda xs: xs),
 }
 ITEMS = [[], [7], [1, 2, 2, 3, 0, 9, 10, 11, 11, 30, 4], [*range(-20, 40)]]
 

@@ -6,7 +6,11 @@ tests/test_names.py is red.  What a name does beside its picture is in tests/nod
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import operator
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +23,8 @@ import kayrx as kx
 from kayrx.graph.graph import Graph
 from kayrx.testing import MarbleError, marbles
 
+FOLDER, NUMBERS = Path(tempfile.mkdtemp()), itertools.count()
+atexit.register(shutil.rmtree, FOLDER)
 LICENSE = Path(__file__).parent.parent / "LICENSE"
 
 
@@ -94,6 +100,18 @@ def pushed(a: Graph[Any, str]) -> Graph[Any, str]:
     return by_hand(a, kx.source(subject), lambda x: subject.on_next(x), subject.on_completed)
 
 
+def written_late(a: Graph[Any, str]) -> Graph[Any, str]:
+    """What ``a`` gives is written to a file that is looked at every two seconds."""
+    path = FOLDER / f"{next(NUMBERS)}.log"
+    path.touch()
+
+    def write(x: str) -> None:
+        with path.open("a") as file:
+            file.write(x + "\n")
+
+    return kx.merge(a >> kx.tap(write) >> kx.ignore_elements(), kx.tail(path, every=2) >> kx.take(2))
+
+
 def sinking(make: Callable[[list[str]], Any]) -> Callable[[Graph[Any, str]], Graph[Any, str]]:
     """The stream as the sink beside it has got it, when all is over."""
     def graph(a: Graph[Any, str]) -> Graph[Any, str]:
@@ -134,8 +152,10 @@ MARBLES: dict[str, Picture] = {
         kx.lines(LICENSE) >> kx.take(1),
         "(a|)", a="MIT License"),
     "tail": picture(
-        kx.tail(LICENSE, from_start=True) >> kx.take(1),
-        "(a|)", a="MIT License"),
+        written_late,
+        "-a--b--|",
+        "--a-b--|",
+        "^------!"),
     "queue_source": picture(
         queued,
         "-a--b-|",
@@ -358,23 +378,6 @@ MARBLES: dict[str, Picture] = {
         "-a-b-c-d-e-|",
         "-----x---y-(e|)",
         "^----------!", x="ab", y="cd"),
-    "group_by": picture(
-        kx.group_by(kx.it.lower(), kx.buffer(2)),
-        "-a-b-A-B-a-|",
-        "-----x-y---(z|)",
-        "^----------!", x=["a", "A"], y=["b", "B"], z=["a"]),
-    "window": picture(
-        kx.window(2, kx.scan(operator.add)),
-        "-a-b-c-d-|",
-        "-a-x-c-y-|",
-        "^--------!", x="ab", y="cd"),
-    "join": picture(
-        lambda a, b: a >> kx.join(b, within=2),
-        "-a---b----|",
-        "--x----y|",
-        "--A----B--|",
-        "^---------!",
-        "^-------!", A=("a", "x"), B=("b", "y")),
     "window_by": picture(
         kx.timestamp() >> kx.window_by(event_time=kx.it.time, tumbling=5) >> kx.map(kx.it.count),
         "-a-b--c----|",
@@ -386,7 +389,25 @@ MARBLES: dict[str, Picture] = {
         "------x----(y|)",
         "^----------!", x=kx.Window(None, 0, 5, 4, 2), y=kx.Window(None, 5, 10, 7, 1), **{"1": 1, "3": 3, "7": 7}),
 
+    "group_by": picture(
+        kx.group_by(lambda x: x in "abc", kx.buffer(2)),
+        "-a-x-b-y-c-|",
+        "-----m-n---(o|)",
+        "^----------!", m=["a", "b"], n=["x", "y"], o=["c"]),
+    "window": picture(
+        kx.window(2, kx.reduce(operator.add)),
+        "-a-b-c-d-e-|",
+        "---x---y---(e|)",
+        "^----------!", x="ab", y="cd"),
+
     # combine
+    "join": picture(
+        lambda a, b: a >> kx.join(b, within=2),
+        "-a----b----|",
+        "--x-------y|",
+        "--m--------|",
+        "^----------!",
+        "^----------!", m=("a", "x")),
     "merge": picture(
         kx.merge(),
         "-a---c--|",

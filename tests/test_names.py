@@ -43,14 +43,12 @@ VALUES = words("""
 """Types, errors, and values that are given to a name above: they have no picture of their own."""
 
 LAWS_ELSEWHERE = {
-    "each": "the laws run every graph into it", "sink": "as each; its targets are in tests/nodes/test_ends.py",
     "queue_source": "serves one run and is fed from outside: tests/runtime/test_queue.py",
     "Subject": "is fed from outside: tests/runtime/test_subject.py",
-    "tail": "has no end of its own: tests/nodes/test_files.py",
     "processes": "takes its time to start: a test of its own in tests/test_laws.py",
 }
 NO_NAMESAKE = {
-    "lines": "RxPY reads no files", "tail": "RxPY reads no files", "join": "RxPY's joins by windows that overlap",
+    "lines": "RxPY reads no files", "tail": "RxPY reads no files",
     "queue_source": "RxPY has no source that can make its feeder wait",
     "balance": "Pekko's", "branch": "Pekko's, KayGraph's", "also_to": "Pekko's", "divert_to": "Pekko's",
     "wire_tap": "Pekko's", "unit": "RxPY's pipe() groups nothing", "rx": "is RxPY's operator itself",
@@ -115,7 +113,7 @@ DIFFERENT = {name for row in DIFFERENCES for name in listed(row.name)}
 def test_every_public_name_is_accounted_for() -> None:
     """It is a name of the vocabulary, a guard, a value, or being written; and what is listed exists."""
     assert {*kx.__all__} - {*FEATURES, *GUARDS, *VALUES} == set()
-    assert {*FEATURES, *GUARDS, *VALUES} - {*kx.__all__} == {"loop"} & {*PENDING}
+    assert {*FEATURES, *GUARDS, *VALUES} - {*kx.__all__} == {"loop"}
 
 
 def test_every_name_has_a_picture() -> None:

@@ -146,6 +146,7 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
         ops.timestamp(), ops.map(lambda t: (t.value, t.timestamp.timestamp())))),
     "with_index": (kx.with_index() >> kx.map(lambda t: t[1] * 10 + t[0]), ops.map_indexed(lambda x, i: x * 10 + i)),
     "buffer": (kx.buffer(count=3), ops.buffer_with_count(3)),
+    "sliding": (kx.sliding(2, 3), ops.buffer_with_count(2, 3)), "chunk": (kx.chunk(3), ops.buffer_with_count(3)),
     "group_by": (kx.group_by(kx.it % 3, kx.scan(operator.add)), reactivex.compose(
         ops.group_by(lambda x: x % 3), ops.flat_map(ops.scan(operator.add)))),
     "group_by that ends": (kx.group_by(kx.it % 3, kx.count()), reactivex.compose(
@@ -154,7 +155,6 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
         ops.group_by(lambda x: x % 3), ops.flat_map(lambda g: g.pipe(ops.take(2), ops.map(picky))))),
     "window": (kx.window(3, kx.scan(operator.add)), reactivex.compose(
         ops.window_with_count(3), ops.flat_map(ops.scan(operator.add)))),
-    "sliding": (kx.sliding(2, 3), ops.buffer_with_count(2, 3)), "chunk": (kx.chunk(3), ops.buffer_with_count(3)),
     "pairwise": (kx.pairwise(), ops.pairwise()),
     "tap": (kx.tap(picky), ops.do_action(picky)),
     "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),
@@ -328,6 +328,23 @@ def test_a_late_subscriber_gets_what_rx_replays(loop: str, one: Script, two: Scr
     assert at_once(given) == at_once(expected)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@given(one=scripts(), two=scripts())
+def test_items_are_joined_as_the_namesake_joins_them(loop: str, one: Script, two: Script) -> None:
+    """The same pairs at the same moments, and the same error; of the end the differences tell."""
+    one, two = (replace(s, hot=False, items=tuple((at + shift, x) for at, x in s.items),
+                        end=s.end and (s.end[0], s.end[1] + shift)) for s, shift in ((one, 0), (two, 3)))
+    scheduler = TestScheduler()
+    a, b = (s.observable(scheduler) for s in (one, two))
+    window = reactivex.timer(24.5)
+    expected = told(scheduler.start(lambda: a.pipe(ops.join(b, lambda _: window, lambda _: window)),
+                                    disposed=one.disposed).messages)
+
+    given = run_virtual(lambda: engine(lambda a, b: a >> kx.join(b, within=24), [one, two]), loop)
+    assert [m for m in given if m[1] == "N"] == [m for m in expected if m[1] == "N"]
+    assert not expected or expected[-1][1] != "E" or given == expected
+
+
 async def acted_for(x: int) -> Any:
     start = anyio.current_time()
     for at in (1, 12, 37):
@@ -454,7 +471,7 @@ def test_to_list_and_each_are_their_namesakes(items: list[int]) -> None:
 OF_THEIR_OWN = {
     "expand": test_expand_gives_what_its_namesake_gives_for_one_input,
     "switch_map": test_results_supersede_each_other_as_in_rx, "exhaust_map": test_results_supersede_each_other_as_in_rx,
-    "Subject": test_a_subject_is_its_namesake,
+    "join": test_items_are_joined_as_the_namesake_joins_them, "Subject": test_a_subject_is_its_namesake,
     "to_list": test_to_list_and_each_are_their_namesakes, "each": test_to_list_and_each_are_their_namesakes,
     "sink": test_to_list_and_each_are_their_namesakes,
 }

@@ -73,6 +73,9 @@ DIFFERENCES: tuple[Difference, ...] = (
                "each branch has a bounded lane, and none may starve another"),
     Difference("zip of a fast and a slow source", "holds what the fast one gives, without bound",
                "`size` items a lane, then the fast one waits", "memory is bounded by construction"),
+    Difference("join", "windows are Observables; ends when what is held of the side that has ended is too old",
+               "`within` seconds, of arrival or of event time; ends with the next item or end of the other side",
+               "a number has no timer, so recorded streams are joined as live ones are"),
     # -- failure and pressure
     Difference("retry, timeout, fallback", "act on the whole stream, which begins again",
                "act on one item of the node before them; on a source, on the stream",

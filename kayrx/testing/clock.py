@@ -18,6 +18,7 @@ import math
 import random
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -97,6 +98,7 @@ def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], backend: str = "asyn
                 seed: int | None = None, patience: float = PATIENCE) -> T:
     """Run ``main()`` on virtual time, on "asyncio" or "trio", and give its result.
 
+    Where:   also beside a loop that runs here, as in a notebook: then in a thread, which is waited for.
     Order:   two runs run their tasks in the same order.  ``seed`` draws another one, see `Schedule`.
     Time:    begins at 0.0 and jumps when every task waits; stands while a worker thread is at work,
              for at most ``patience`` real seconds.
@@ -109,6 +111,9 @@ def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], backend: str = "asyn
     >>> run_virtual(an_hour), run_virtual(an_hour, "trio")
     (3600.0, 3600.0)
     """
+    if loop_running() is not None:
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(lambda: run_virtual(main, backend, seed=seed, patience=patience)).result()
     if backend == "trio":
         return _on_trio(main, 0 if seed is None else seed, patience)
 

@@ -22,7 +22,6 @@ from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph, Sink
 from kayrx.graph.join import is_fed
 from kayrx.nodes.ends import each
-from kayrx.runtime.backend import loop_running
 from kayrx.testing.clock import run_virtual, virtual_world
 from kayrx.testing.diagram import Legend, Signal, parse
 from kayrx.testing.played import STEP, Cold, Hot, Moments
@@ -51,8 +50,8 @@ def marbles(graph: Graph[Any, Any] | Callable[..., Graph[Any, Any]], *sources: s
              items in one frame the first goes first.  Moments are told to a thousandth of a frame.
     End:     when the graph ends.  A source without ``|`` or ``#`` is silent for ever; then the test ends
              where the longest diagram ends: what shall be seen needs dashes to be seen in.
-    Raises:  GraphError for a diagram that cannot be read, sources that do not fit the graph, a sink, and a
-             call inside a running loop; AssertionError for a graph that goes on 10,000 frames after its sources.
+    Raises:  GraphError for a diagram that cannot be read, sources that do not fit the graph, and a sink;
+             AssertionError for a graph that goes on 10,000 frames after its sources.
     Source:  RxJS TestScheduler.
 
     >>> import kayrx as kx
@@ -64,8 +63,6 @@ def marbles(graph: Graph[Any, Any] | Callable[..., Graph[Any, Any]], *sources: s
     >>> marbles(kx.buffer(count=2), "a--b--c|")
     ---A---(B|)   where A = ['a', 'b'], B = ['c']
     """
-    if loop_running() is not None:
-        raise GraphError("marbles() runs a loop of its own: call it from a plain function, not from async code")
     legend = Legend(frame, values, errors)
     diagrams = [parse(text, legend) for text in sources]
     for diagram in diagrams:

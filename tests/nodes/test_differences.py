@@ -273,6 +273,32 @@ def _() -> None:
     assert seen <= 17
 
 
+@shows("join")
+def _() -> None:
+    scheduler = TestScheduler()
+    one, other = (scheduler.create_hot_observable(*messages) for messages in (
+        [ReactiveTest.on_next(210, 1), ReactiveTest.on_completed(215)], [ReactiveTest.on_completed(240)]))
+    window = reactivex.timer(20)
+    messages = scheduler.start(lambda: one.pipe(ops.join(other, lambda _: window, lambda _: window))).messages
+    assert [(m.time, m.value.kind) for m in messages] == [(230, "C")]
+
+    async def main() -> float:
+        start = anyio.current_time()
+
+        async def gives(*waits: float) -> Any:
+            for number, seconds in enumerate(waits):
+                await anyio.sleep(seconds)
+                if number < len(waits) - 1:
+                    yield number
+
+        a, b = kx.source(gives(10, 5)), kx.source(gives(40))
+        assert await (a >> kx.join(b, within=20) >> kx.to_list()) == []
+        return anyio.current_time() - start
+
+    assert run_virtual(main) == 40
+    assert (kx.source([5]) >> kx.join(kx.source([4, 9]), within=2, event_time=kx.it)).collect() == [(5, 4)]
+
+
 @shows("retry, timeout, fallback")
 def _() -> None:
     def inverse(x: int) -> float:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -228,6 +229,24 @@ def test_a_thread_that_is_stuck_is_not_waited_for(loop: str) -> None:
         return anyio.current_time()
 
     assert run_virtual(main, loop, patience=0.02) >= HOUR
+
+
+async def test_virtual_time_can_run_beside_a_running_loop(anyio_backend: str, loop: str) -> None:
+    """As in a notebook: in a thread of its own, which is gone when the call returns; errors come out as they are."""
+    async def fails() -> None:
+        await anyio.sleep(HOUR)
+        raise LookupError("in vain")
+
+    threads = threading.active_count()
+    assert run_virtual(partial(waited, 3), loop) == 3
+    with pytest.raises(LookupError, match="in vain"):
+        run_virtual(fails, loop)
+    assert threading.active_count() == threads
+
+
+async def waited(seconds: float) -> float:
+    await anyio.sleep(seconds)
+    return anyio.current_time()
 
 
 def test_a_run_without_a_loop_has_a_virtual_world() -> None:

@@ -202,10 +202,9 @@ def test_what_cannot_be_played_is_refused(write: Any, says: str) -> None:
         write()
 
 
-async def test_marbles_is_not_for_async_code() -> None:
-    """It runs a loop of its own."""
-    with pytest.raises(kx.GraphError, match="from a plain function"):
-        marbles(kx.take(1), "a|")
+async def test_marbles_can_be_played_beside_a_running_loop(loop: str) -> None:
+    """As in a notebook: a call waits for the loop of its own to end."""
+    assert marbles(kx.delay(3600), "a|", backend=loop) == "3600s a|"
 
 
 def test_a_graph_that_never_ends_is_an_assertion_and_no_hang(loop: str) -> None:
