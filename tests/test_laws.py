@@ -198,6 +198,8 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "skip_until": (kx.skip_until(kx.source([1])), lambda xs: xs),
     "buffer until": (kx.buffer(until=kx.source([1])) >> kx.map(sum), lambda xs: [sum(xs)] if xs else []),
     "balance": (kx.balance(kx.map(abs), kx.map(abs)) >> kx.merge() >> kx.sum(), lambda xs: [sum(map(abs, xs))]),
+    "share": (kx.share(size=2) >> kx.backpressure(3), lambda xs: xs),
+    "share replay": (kx.share(replay=2) >> kx.map(abs), lambda xs: [*map(abs, xs)]),
     "race": (kx.broadcast(kx.map(kx.it + 1), kx.map(lambda x: x + 1)) >> kx.race(), lambda xs: [x + 1 for x in xs]),
     "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
                           >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
@@ -213,6 +215,8 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "lines": (kx.take_until(kx.lines(LICENSE) >> kx.ignore_elements()), lambda xs: xs),
     "dead_letter": (kx.map(picky) >> kx.dead_letter([]), lambda xs: [x for x in xs if x % 3]),
 }
+
+
 def in_pairs(xs: list[int]) -> list[list[int]]:
     """Pairs of those that were equal by three before one was added; the odd ones at the end."""
     held: dict[int, list[int]] = {}

@@ -32,7 +32,7 @@ FEATURES = words("""
 """What a graph is written with, and what its operators are called."""
 
 GUARDS = words("retry fallback skip_errors dead_letter")
-PENDING = words("share loop")
+PENDING = words("loop")
 """Being written: nothing is asked of them yet."""
 
 VALUES = words("""

@@ -158,6 +158,8 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
     "pairwise": (kx.pairwise(), ops.pairwise()),
     "tap": (kx.tap(picky), ops.do_action(picky)),
     "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),
+    "share": (kx.share(), ops.share()),
+    "share replay": (kx.share(replay=2), lambda source: source.pipe(ops.replay(2), ops.ref_count())),
     "debounce": (kx.debounce(25), ops.debounce(25)),
     "throttle_first": (kx.throttle_first(25), ops.throttle_first(25)),
     "sample": (kx.sample(35), ops.sample(35)),
@@ -180,7 +182,7 @@ def test_an_operator_is_its_namesake(name: str, script: Script) -> None:
     assert observed(script, graph.operator()) == observed(script, twin)
 
 
-@given(st.lists(st.sampled_from(list(PAIRS)).filter(lambda n: n not in ALONE), min_size=2,
+@given(st.lists(st.sampled_from(list(PAIRS)).filter(lambda n: n not in ALONE and "share" not in n), min_size=2,
                 max_size=6), scripts())
 def test_a_chain_is_the_chain_of_its_namesakes(names: list[str], script: Script) -> None:
     """Fused runs behave as the operators they stand for, one after another."""
@@ -297,6 +299,35 @@ def test_the_engine_joins_as_the_operator_does(name: str, loop: str, one: Script
     assert run_virtual(lambda: engine(ours, [one, two]), loop) == expected
 
 
+def shared(a: Any, b: Any) -> Any:
+    """One subscriber from the beginning, and one that comes when ``b`` has ended."""
+    one = a >> kx.share(replay=2)
+    return kx.merge(one >> kx.map(lambda x: ("early", x)), kx.concat(
+        b >> kx.ignore_elements(), one >> kx.map(lambda x: ("late", x))))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@given(one=scripts(), two=scripts())
+def test_a_late_subscriber_gets_what_rx_replays(loop: str, one: Script, two: Script) -> None:
+    """Same values at the same moments as ``replay(2)`` and ``ref_count()``, the end and errors included."""
+    one, two = (replace(s, hot=False, items=tuple((at + shift, x) for at, x in s.items),
+                        end=s.end and (s.end[0], s.end[1] + shift)) for s, shift in ((one, 0), (two, 3)))
+
+    def theirs(scheduler: TestScheduler) -> Observable[Any]:
+        upstream = one.observable(scheduler).pipe(ops.replay(2), ops.ref_count())
+        return reactivex.merge(upstream.pipe(ops.map(lambda x: ("early", x))), reactivex.concat(
+            two.observable(scheduler).pipe(ops.ignore_elements()), upstream.pipe(ops.map(lambda x: ("late", x)))))
+
+    scheduler = TestScheduler()
+    expected = told(scheduler.start(lambda: theirs(scheduler), disposed=one.disposed).messages)
+    given = run_virtual(lambda: engine(shared, [one, two]), loop)
+
+    def at_once(messages: list[Any]) -> list[Any]:  # which of two subscribers goes first at one moment is not promised
+        return sorted(messages, key=lambda m: (m[0], m[1] == "C", str(m[2]) if m[1] == "N" else ""))
+
+    assert at_once(given) == at_once(expected)
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @given(one=scripts(), two=scripts())
 def test_items_are_joined_as_the_namesake_joins_them(loop: str, one: Script, two: Script) -> None:
@@ -368,7 +399,7 @@ def test_a_source_is_its_namesake(name: str, loop: str, seconds: int, disposed: 
     assert given == told(expected.messages)
 
 
-def shared(xs: Observable[Any]) -> Observable[Any]:
+def both_ways(xs: Observable[Any]) -> Observable[Any]:
     return xs.pipe(ops.publish(lambda x: reactivex.merge(x.pipe(ops.map(picky)), x.pipe(ops.delay(7)))))
 
 
@@ -381,7 +412,7 @@ def parted(xs: Observable[Any]) -> Observable[Any]:
 
 
 FANS: dict[str, tuple[Graph[Any, Any], Rx]] = {
-    "broadcast": (kx.broadcast(kx.map(picky), kx.delay(7)) >> kx.merge(), shared),
+    "broadcast": (kx.broadcast(kx.map(picky), kx.delay(7)) >> kx.merge(), both_ways),
     "partition": (kx.partition(lambda x: picky(x) % 2, kx.map(kx.it * 10), kx.delay(7)) >> kx.merge(), parted),
 }
 

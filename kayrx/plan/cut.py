@@ -24,6 +24,7 @@ from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, is_told, of_a_q
 
 DEFAULT = 16
 HOT = 1024
+LANE = "share: a lane for each subscriber"
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Cutter:
         self.sinks: list[int] = []
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
-        self.shared: dict[str, Draft] = {}
+        self.shared: dict[str, tuple[Draft, Sequence[Node]]] = {}
 
     def draft(self, fed: Fed, head: Step | None = None, *, waits: bool = False) -> Draft:
         self.drafts.append(Draft(len(self.drafts), fed, head, waits=waits))
@@ -72,16 +73,31 @@ class Cutter:
         known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], units.Share)
                       and nodes[i].identity in self.shared), None)  # type: ignore[attr-defined]
         ports: list[Draft] = [] if at is None else [at]
+        written = nodes
         if known is not None:
-            ports, nodes = [self.listen(self.shared[nodes[known].identity])], nodes[known + 1:]  # type: ignore[attr-defined]
+            upstream, before = self.shared[nodes[known].identity]  # type: ignore[attr-defined]
+            if at is not None or not units.alike(before, nodes[:known]):
+                raise CompileError(f"{nodes[known].where} stands behind different graphs, and one share() is one "
+                                   "upstream; write kx.share() for each of them")
+            ports, nodes = [self.listen(upstream)], nodes[known + 1:]
         for step in expand(nodes):
             ports = self.lay(step, ports)
+            if isinstance(step.node, units.Share):
+                self.share(step.node, ports[0], written)
         return ports
+
+    def share(self, node: units.Share, first: Draft, nodes: Sequence[Node]) -> None:
+        if node.identity in self.shared:
+            raise CompileError(f"{node.where} stands twice in a series, or in a unit() that is used twice, and one "
+                               "share() is one upstream; write kx.share() for each place")
+        upstream = self.drafts[self.gates[first.lanes[0]].origin or 0]
+        at = next((i for i, n in enumerate(nodes) if n is node), len(nodes))
+        self.shared[node.identity] = upstream, nodes[:at]
 
     def listen(self, upstream: Draft) -> Draft:
         target = self.draft("gate")
-        size = upstream.fan.node.size if upstream.fan else DEFAULT  # type: ignore[attr-defined]
-        self.gate(upstream, target, size, "share: a lane for each subscriber", port=str(len(upstream.outs) + 1))
+        assert upstream.fan is not None and isinstance(upstream.fan.node, units.Share)
+        self.gate(upstream, target, upstream.fan.node.size, LANE, port=str(len(upstream.outs) + 1))
         return target
 
     def lay(self, step: Step, ports: list[Draft]) -> list[Draft]:
@@ -102,7 +118,6 @@ class Cutter:
             return self.split(step, at)
         if isinstance(node, units.Share):
             at.fan = step
-            self.shared[node.identity] = at
             return [self.listen(at)]
         if isinstance(node, flow.Backpressure):
             return [self.asked(step, node, at)]
@@ -141,6 +156,10 @@ class Cutter:
         if at.fed == "push" and not at.steps and self.loop and (overflow := of_a_queue(node)):
             self.hot(at, node.size, overflow, f"{step.label} asked for")
             at.asked = True
+            return at
+        if at.lanes and not at.steps and self.gates[at.lanes[0]].reason == LANE and not isinstance(node, flow.Prefetch):
+            self.gates[at.lanes[0]] = replace(self.gates[at.lanes[0]], size=node.size, overflow=node.overflow,
+                                              reason=f"{step.label} asked for, behind share")
             return at
         if queued(node) or at.waits:
             return self.after(at, node.size, f"{step.label} asked for", node.overflow)

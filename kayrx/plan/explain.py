@@ -101,7 +101,7 @@ def guard_words(guard: guards.Guard) -> str:
 def bounds(plan: Plan) -> list[str]:
     """How much each part of the plan can hold."""
     out = [f"{gate_name(g)} into {target_name(plan, g)}" for g in plan.gates if not g.pulled]
-    for step in every(plan.steps()):
+    for step in every((*plan.steps(), *(s.fan for s in plan.segments if s.fan))):
         match step.node:
             case transform.Map() as node if node.on is not None:
                 out.append(f"{step.label}: {counted(node.on.in_flight, 'call')} under way")

@@ -13,6 +13,7 @@ from functools import lru_cache
 VALUE = re.compile(r"( *)(x\d+) = (?!\w+ = )(.*)", re.DOTALL)
 FLAT = re.compile(r"[\w\s.,()\[\]=+*/-]*")  # no string, no comparison, nothing that ends in a colon
 NAME = re.compile(r"\bx\d+\b")
+LITERAL = re.compile(r"-?\d+(\.\d+)?|None|True|False")
 DEEPEST = 16  # the parser takes 200 parentheses
 TURNS = re.compile(r"\b(if|else|and|or|not|in|for|lambda)\b")  # what may skip a value, or compute it twice
 
@@ -40,6 +41,33 @@ def folded(lines: tuple[str, ...], origins: tuple[int, ...]) -> tuple[tuple[str,
         else:
             number += 1
     return tuple(line for block in out for line in block), tuple(o for block in owners for o in block)
+
+
+def once(lines: list[str], states: dict[str, str]) -> list[str]:
+    """The lines of a function that sees one item: a state that is read, set once and read again is a value, which
+    begins as its literal.  Such states are taken out of ``states``.
+
+    >>> states = {"state_1": "0"}
+    >>> once(["state_1 = f(state_1, x)", "return [state_1]"], states), states
+    (['x1001 = f(0, x)', 'return [x1001]'], {})
+    """
+    for name, initial in list(states.items()):
+        used = re.compile(rf"\b{name}\b")
+        at = [number for number, line in enumerate(lines) if used.search(line)]
+        set_once = re.compile(rf" *{name} = ")
+        if not at or LITERAL.fullmatch(initial) is None or set_once.match(lines[at[0]]) is None \
+                or any(re.search(rf"\b{name} \W?=[^=]", lines[number]) for number in at[1:]):
+            continue
+        value = f"x{1000 + len(states)}"
+        while any(re.search(rf"\b{value}\b", line) for line in lines):
+            value = f"x{int(value[1:]) + 1}"
+        before, equals, after = lines[at[0]].partition(" = ")
+        lines = [*lines]
+        lines[at[0]] = used.sub(value, before) + equals + used.sub(initial, after)
+        for number in at[1:]:
+            lines[number] = used.sub(value, lines[number])
+        del states[name]
+    return lines
 
 
 def foldable(found: re.Match[str], line: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.fold import folded
+from kayrx.plan.fold import folded, once
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Step
 from kayrx.plan.probe import Probe
@@ -136,6 +136,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, 
         e.tail = lambda x: e.line(f"return [{x}]")
         e.loops.append(Loop("return []", "return []"))
         flow(e, steps, 0, "x")
+        e.lines = once(e.lines, e.states)
         e.line("return []")  # for an item that goes nowhere
     else:
         e.tail = lambda x: e.line(f"out.append({x})")

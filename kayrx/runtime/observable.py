@@ -22,7 +22,7 @@ from kayrx.nodes.ends import source
 from kayrx.nodes.flow import Backpressure
 from kayrx.nodes.time import Timed
 from kayrx.nodes.transform import Rx
-from kayrx.nodes.units import Unit
+from kayrx.nodes.units import Share, Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
 from kayrx.plan.lower import Operator, has_operator, joined, lower, split
@@ -39,10 +39,12 @@ from kayrx.runtime.world import THE_WORLD, World
 def suspends(nodes: Sequence[Node]) -> bool:
     """True if some node awaits user code or must hold its source, which an Rx operator cannot.
 
-    Keeping time alone is no such thing.
+    Keeping time alone is no such thing; being one upstream of several uses is.
     """
-    return any(step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
-               or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
+    shared = [s.node.identity for s in all_steps(nodes) if isinstance(s.node, Share)]
+    return len(set(shared)) < len(shared) or any(
+        step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
+        or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------

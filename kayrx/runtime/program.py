@@ -110,7 +110,7 @@ class Program:
         return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
 
     @cached_property
-    def turns(self) -> dict[int, int]:
+    def turns(self) -> dict[int, tuple[int, ...]]:
         return turns(self.plan)
 
     @cached_property

@@ -251,6 +251,7 @@ assert_type(texts >> kx.skip_until(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.pause_when(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(until=texts) >> kx.map(sum), Graph[Never, int])
 assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.share(replay=2) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.balance(kx.map(parse), kx.map(ask)), Graph[Never, int])
 assert_type(texts >> kx.also_to(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.wire_tap(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
@@ -357,6 +358,7 @@ numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.share(replay="2")  # type: ignore[arg-type]
 kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
 numbers >> kx.group_by(show, kx.map(parse))  # type: ignore[arg-type]
