@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,7 +123,8 @@ def show_letter(target: Target, key: Annotated[str, typer.Argument(metavar="ID")
 @letters.command("replay")
 def replay_letters(
     target: Target,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these; all open ones without.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(
+        metavar="[ID]...", help="Only these; all open ones without.")] = None,
     store: Store = None, node: Node = None, error: Kind = None,
     graph: Annotated[str | None, typer.Option("--graph", help="The name under which the letters are filed, if the "
                                                               "graph has another one now.")] = None,
@@ -181,7 +182,7 @@ def short(text: str) -> str:
 
 
 def moment(letter: Letter) -> str:
-    return datetime.fromtimestamp(letter.time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(letter.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 __all__ = ["letters"]

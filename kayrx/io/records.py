@@ -141,4 +141,4 @@ def taken(letter: Letter) -> RunError:
     return RunError(
         f"the letter {letter.id!r} is in the store with another item: the source of a named graph has given "
         "different items in different runs. Name the graph anew for each batch, or give the items by a callable, "
-        "so that letters are keyed by the run")
+        "so that letters are keyed by the run (whose id repeats only where you made it: in a virtual world)")

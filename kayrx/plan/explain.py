@@ -220,6 +220,9 @@ def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
     if node.unbounded is not None:
         yield f"{step.where} {node.unbounded}"
     for guard in step.guards:
+        if isinstance(guard, guards.DeadLetter) and guard.keyed and "." not in (guard.name or ""):
+            yield (f"{step.where} writes letters of a graph without a name, which a replay finds only while its file "
+                   "and nodes are called the same; add .named('...') to the graph")
         if isinstance(guard, guards.Retry) and node.role == "source" and not resumes(node):
             yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
 

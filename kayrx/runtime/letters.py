@@ -26,7 +26,8 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
     ident = place_of(guarded, guard)
     before = run.replay.letter(ident) if run.replay is not None else None
     if run.replay is not None and before is not None and len(ident) == 3 and before.node == step.label:
-        return run.replay.failed_again(ident), replace(before, attempts=before.attempts + attempts(error), **known)
+        known["attempts"] = before.attempts + attempts(error)
+        return run.replay.failed_again(ident), replace(before, item=x, **known)
     run_id = run.id
     context: dict[str, Any] = {"run": run_id, "written": str(step.node.written or "")}
     graph = filed_under(guard, run.program.nodes if run.replay is None else run.replay.nodes)

@@ -149,10 +149,13 @@ class Replay:
         self.reentries = Reentries(graph.nodes)
         if not self.reentries.entries:
             raise GraphError("replay(store): no node of this graph has a dead_letter after it")
-        self.opened = Opened(((DeadLetter(store), store),) if isinstance(store, Opens) else ())
 
-    def access(self) -> Access:
-        store = self.opened[self.store] if isinstance(self.store, Opens) else self.store
+    def opening(self) -> Opened:
+        """The store, to be opened and closed as a run does it."""
+        return Opened(((DeadLetter(self.store), self.store),) if isinstance(self.store, Opens) else ())
+
+    def access(self, opened: Opened) -> Access:
+        store = opened.store(self.store)
         inside = store.made if isinstance(store, InThread) else store
         if not hasattr(inside, "items") or not hasattr(inside, "mark_done"):
             raise GraphError(f"replay(store): what {self.store!r} opens has no items() and mark_done(*ids)")
@@ -201,6 +204,8 @@ class Replay:
             plan = plan_of(graph.nodes, self.options, on_loop=not sync)
             network = Network(Program(plan, graph.nodes), self.world, sync=sync)
             network.run.replay, network.run.ledger.watch = session, session.ended
+            if isinstance(self.store, Opens):
+                network.run.opened.lend(self.store, access.store)
             try:
                 results.append(network.execute_sync() if sync else await network.execute())
                 await session.finish()
@@ -236,8 +241,8 @@ def replay(graph: Graph[Any, Any], store: Any, where: Where, name: str | None, *
     """In place where no node below the letters waits, else on a private loop (ruling 12)."""
     work, backend = task(graph, store, where, name, options), options.get("backend")
     if backend in (None, "sync"):
-        with work.opened.now():
-            access = work.access()
+        with (opened := work.opening()).now():
+            access = work.access(opened)
             chosen = now(work.chosen(access))
             if not work.waits(chosen[0]):
                 return now(work.work(access, chosen, sync=True))  # type: ignore[no-any-return]
@@ -252,6 +257,6 @@ async def replayed(graph: Graph[Any, Any], store: Any, where: Where, name: str |
 
 
 async def on_loop(work: Replay) -> Replayed:
-    async with work.opened.on_loop():
-        access = work.access()
+    async with (opened := work.opening()).on_loop():
+        access = work.access(opened)
         return await work.work(access, await work.chosen(access), sync=False)

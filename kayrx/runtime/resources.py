@@ -50,11 +50,18 @@ class Opened:
             return store
         return self._objects.get(key_of(store), store) if hasattr(store, "append") else self[store]
 
+    def lend(self, resource: Opens, made: Any) -> None:
+        """Somebody else has it open, and will close it."""
+        self._objects[key_of(resource)] = made
+
+    def _wanting(self) -> list[tuple[Node, Opens]]:
+        return [(node, resource) for node, resource in self._needed if key_of(resource) not in self._objects]
+
     @contextmanager
     def now(self) -> Iterator[None]:
         """All open, in a synchronous run; what has only an async way of opening is refused."""
         with ExitStack() as stack:
-            for node, resource in self._needed:
+            for node, resource in self._wanting():
                 made = resource.factory()
                 if hasattr(made, "__aenter__") and not hasattr(made, "__enter__"):
                     raise RunError(f"{node.where}: its resource opens asynchronously; write `await graph`")
@@ -65,7 +72,7 @@ class Opened:
     async def on_loop(self) -> AsyncIterator[None]:
         """All open, in a run on a loop."""
         async with AsyncExitStack() as stack:
-            for _, resource in self._needed:
+            for _, resource in self._wanting():
                 made = InThread(resource.factory) if resource.blocking else resource.factory()
                 if hasattr(made, "__aenter__"):
                     self._objects[key_of(resource)] = await stack.enter_async_context(made)

@@ -1,4 +1,4 @@
-"""An acknowledged letter is on disk: under kill -9, on a full disk, when a sync fails, and by the order of system calls.
+"""An acknowledged letter is on disk: under kill -9, on a full disk, when a sync fails, by the order of system calls.
 
 Looked at from outside, in child processes (writer.py); what needs strace or root is skipped where there is none.
 """
@@ -103,7 +103,7 @@ def test_processes_may_write_at_once(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_the_items_failure(kind: str, tmp_path: Path) -> None:
-    """The run fails at the letter that did not fit; all that were acknowledged are there, and there may be more later."""
+    """The run fails at the letter that did not fit; all acknowledged ones are there, and later there may be more."""
     path = tmp_path / "letters"
     lines = written(kind, path, "w", "500", {"sqlite": "400000", "json": "90000"}[kind])
 

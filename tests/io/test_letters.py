@@ -161,7 +161,7 @@ def test_memory_is_bounded() -> None:
     store = kx.memory_letters(2)
     store.append(letter("a"))
     store.append(letter("b"))
-    with pytest.raises(kx.RunError, match="full of letters that are not done.*sqlite_letters"):
+    with pytest.raises(kx.RunError, match=r"full of letters that are not done.*sqlite_letters"):
         store.append(letter("c"))
     store.append(letter("b", attempts=4))  # no new one
     store.mark_done("a")
