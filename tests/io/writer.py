@@ -15,14 +15,9 @@ from collections.abc import Iterator
 
 import kayrx as kx
 
-kind, path, prefix, count = sys.argv[1:5]
-if len(sys.argv) > 5:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]), int(sys.argv[5])))
-store = {"sqlite": kx.sqlite_letters, "json": kx.json_letters}[kind](path)
 
-
-def items() -> Iterator[str]:
-    for number in range(int(count)):
+def items(prefix: str, count: int) -> Iterator[str]:
+    for number in range(count):
         item = f"{prefix}-{number}"
         yield item
         os.write(1, f"ack {item}\n".encode())
@@ -32,7 +27,15 @@ def fail(item: str) -> str:
     raise ValueError(item * 20)
 
 
-try:
-    (kx.source(items) >> kx.map(fail) >> kx.dead_letter(store)).run()
-except Exception as error:
-    os.write(1, f"failed {type(error).__name__}: {error}\n".encode())
+def main(kind: str, path: str, prefix: str, count: str, size: str = "") -> None:
+    if size:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+    store = {"sqlite": kx.sqlite_letters, "json": kx.json_letters}[kind](path)
+    try:
+        (kx.source(lambda: items(prefix, int(count))) >> kx.map(fail) >> kx.dead_letter(store)).run()
+    except Exception as error:
+        os.write(1, f"failed {type(error).__name__}: {error}\n".encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
