@@ -14,12 +14,15 @@ TYPE_CHECKING = False  # typing's own constant would cost a third of the import
 install(
     sugar="kayrx.nodes.sugar",
     plan="kayrx.plan.explain",
+    warn="kayrx.plan.warn",
+    trial="kayrx.runtime.trial",
     draw="kayrx.plan.draw",
     engine="kayrx.runtime.faces",
     callbacks="kayrx.runtime.callbacks",
     place="kayrx.runtime.place",
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
+    groups="kayrx.runtime.groups",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     replay="kayrx.runtime.replay",
@@ -67,7 +70,9 @@ if TYPE_CHECKING:
     from kayrx.nodes.ends import each, interval, lines, sink, source, timer, to_list
     from kayrx.nodes.eventtime import Window, window_by
     from kayrx.nodes.feed import queue_source
+    from kayrx.nodes.files import tail
     from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
+    from kayrx.nodes.groups import group_by, window
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
         constant,
@@ -78,6 +83,7 @@ if TYPE_CHECKING:
         skip_errors,
         timeout,
     )
+    from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.nodes.place import Failed, Placement, processes, threads
@@ -120,9 +126,12 @@ _HOMES = {
     "kayrx.nodes.ends": "each interval lines sink source timer to_list",
     "kayrx.nodes.eventtime": "Window window_by",
     "kayrx.nodes.feed": "queue_source",
+    "kayrx.nodes.files": "tail",
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
+    "kayrx.nodes.groups": "group_by window",
     "kayrx.nodes.growth": "expand",
     "kayrx.nodes.guards": "constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
     "kayrx.nodes.letters": "Letter LetterStore Replayed",
     "kayrx.nodes.place": "Failed Placement processes threads",
@@ -153,13 +162,13 @@ __all__ = [
     "buffer", "chunk", "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count",
     "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed",
     "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first",
-    "flat_map", "ignore_elements", "interval", "it", "json_letters", "keep_alive", "last", "lines", "map",
-    "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition", "pause_when",
-    "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource", "retry",
-    "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding", "source",
-    "sqlite_letters", "stateful_map", "sum", "switch_map", "take", "take_last", "take_until", "take_while", "tap",
-    "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "window_by", "wire_tap",
-    "with_index", "with_latest_from", "zip", "zip_latest",
+    "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters", "keep_alive", "last",
+    "lines", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
+    "pause_when", "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource",
+    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
+    "source", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last", "take_until",
+    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "window",
+    "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -170,7 +170,7 @@ def core_nodes() -> list[type[Node]]:
 @pytest.mark.parametrize("node", core_nodes(), ids=lambda c: c.__name__)
 def test_every_core_node_has_a_meaning(node: type[Node]) -> None:
     """A form, a stage, a source row, a guard row, or a place in cut: no node is data alone."""
-    from kayrx.nodes import units, until
+    from kayrx.nodes import interval, units, until
     from kayrx.plan.forms import item
     from kayrx.plan.lower import FAN_IN, lower
     from kayrx.runtime.guards import around
@@ -183,7 +183,7 @@ def test_every_core_node_has_a_meaning(node: type[Node]) -> None:
         return  # cut and the tail of a segment are their meaning: tests/nodes/test_combine.py and test_sides.py
     table = rows[node.role]
     assert any(row.dispatch(node) is not row.dispatch(object) for row in table)
-    assert node.role != "fan_in" or node in FAN_IN or node is until.PauseWhen  # which holds its source: no Rx
+    assert node.role != "fan_in" or node in FAN_IN or node in (until.PauseWhen, interval.Join)  # a lane waits: no Rx
 
 
 def test_core_nodes_are_found() -> None:

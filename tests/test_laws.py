@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +22,7 @@ from kayrx.testing import laws
 from tests.nodes.oracles import spans
 
 Oracle = Callable[[list[int]], list[int]]
+LICENSE = Path(__file__).parent.parent / "LICENSE"
 
 
 async def bump(x: int) -> int:
@@ -101,6 +103,18 @@ def forgetful(xs: list[int], most: int) -> list[int]:
     return out
 
 
+def grouped(xs: list[int], n: int) -> list[int]:
+    """The sums of each n odd and each n even numbers as they come, then what is left, the parity that began first."""
+    out: list[int] = []
+    held: dict[int, list[int]] = {}
+    for x in xs:
+        held.setdefault(x % 2, []).append(x)
+        if len(held[x % 2]) == n:
+            out.append(sum(held[x % 2]))
+            held[x % 2] = []
+    return out + [sum(left) for left in held.values() if left]
+
+
 SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map it": (kx.map(kx.it + 1), lambda xs: [x + 1 for x in xs]),
     "map lambda": (kx.map(lambda x: x * 2), lambda xs: [x * 2 for x in xs]),
@@ -156,6 +170,12 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "buffer": (kx.buffer(count=3) >> kx.map(sum), lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "sliding": (kx.sliding(3, 2) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 3, 2)]),
     "sliding gap": (kx.sliding(2, 3) >> kx.map(sum), lambda xs: [sum(w) for w in windows(xs, 2, 3)]),
+    "group_by": (kx.group_by(kx.it % 3, kx.scan(operator.add)), lambda xs: [
+        sum(y for y in xs[:i + 1] if y % 3 == x % 3) for i, x in enumerate(xs)]),
+    "group_by that ends": (kx.group_by(kx.it % 2, kx.buffer(3) >> kx.map(sum)), lambda xs: grouped(xs, 3)),
+    "group_by of few": (kx.group_by(kx.it, kx.count(), max_groups=1), lambda xs: [len([*g]) for _, g in groupby(xs)]),
+    "window": (kx.window(4, kx.filter(kx.it % 2 == 0) >> kx.sum()), lambda xs: [
+        sum(x for x in xs[i:i + 4] if x % 2 == 0) for i in range(0, len(xs), 4)]),
     "window_by": (kx.window_by(kx.it % 2, event_time=kx.it, tumbling=10, lateness=5) >> kx.map(lambda w: sum(w.value)),
                   lambda xs: [sum(values) for *_, values in spans([(x % 2, x, x) for x in xs], 10, 10, 5)[0]]),
     "window_by fold": (kx.window_by(event_time=kx.it, sliding=(9, 4), fold=(1, operator.add)) >> kx.map(kx.it.value),
@@ -168,7 +188,7 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "rx last": (kx.rx(ops.take_last(2)), lambda xs: xs[-2:]),
     "retry": (kx.map(abs) >> kx.retry(2), lambda xs: [abs(x) for x in xs]),
     "skip_errors": (kx.map(picky) >> kx.skip_errors(), lambda xs: [x for x in xs if x % 3]),
-    "dead_letter": (kx.map(picky) >> kx.dead_letter(Kept()), lambda xs: [x for x in xs if x % 3]),
+    "dead_letter keyed": (kx.map(picky) >> kx.dead_letter(Kept()), lambda xs: [x for x in xs if x % 3]),
     "dead_letter deep": (kx.flat_map(lambda x: [x, 3]) >> kx.map(picky) >> kx.dead_letter(Kept()),
                          lambda xs: [x for x in xs if x % 3]),
     "fallback": (kx.map(picky) >> kx.fallback(lambda x: -x), lambda xs: [x if x % 3 else -x for x in xs]),
@@ -187,10 +207,38 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "skip_until": (kx.skip_until(kx.source([1])), lambda xs: xs),
     "buffer until": (kx.buffer(until=kx.source([1])) >> kx.map(sum), lambda xs: [sum(xs)] if xs else []),
     "balance": (kx.balance(kx.map(abs), kx.map(abs)) >> kx.merge() >> kx.sum(), lambda xs: [sum(map(abs, xs))]),
+    "share": (kx.share(size=2) >> kx.backpressure(3), lambda xs: xs),
+    "share replay": (kx.share(replay=2) >> kx.map(abs), lambda xs: [*map(abs, xs)]),
     "race": (kx.broadcast(kx.map(kx.it + 1), kx.map(lambda x: x + 1)) >> kx.race(), lambda xs: [x + 1 for x in xs]),
     "merge_prioritized": (kx.broadcast(kx.map(kx.it * 2), kx.map(abs)) >> kx.merge_prioritized(priorities=(2, 1))
                           >> kx.sum(), lambda xs: [sum(x * 2 + abs(x) for x in xs)]),
+    "concat": (kx.broadcast(kx.take(2), kx.skip(2)) >> kx.concat(), lambda xs: xs),
+    "combine_latest": (kx.broadcast(kx.map(kx.it + 1), kx.map(abs)) >> kx.combine_latest() >> kx.last(default=(0, 7))
+                       >> kx.map(sum), lambda xs: [x + 1 + abs(x) for x in xs[-1:]] or [7]),
+    "zip_latest": (kx.last(default=7) >> kx.broadcast(kx.map(kx.it + 1), kx.map(abs)) >> kx.zip_latest() >> kx.map(sum),
+                   lambda xs: [x + 1 + abs(x) for x in [7, *xs][-1:]]),
+    "partition": (kx.partition(kx.it > 5, kx.map(kx.it * 10), kx.map(abs)) >> kx.merge() >> kx.sum(),
+                  lambda xs: [sum(x * 10 if x > 5 else abs(x) for x in xs)]),
+    "branch": (kx.branch({0: kx.map(kx.it * 10), 1: kx.map(abs)}, key=kx.it % 2) >> kx.merge() >> kx.sum(),
+               lambda xs: [sum(abs(x) if x % 2 else x * 10 for x in xs)]),
+    "lines": (kx.take_until(kx.lines(LICENSE) >> kx.ignore_elements()), lambda xs: xs),
+    "dead_letter": (kx.map(picky) >> kx.dead_letter([]), lambda xs: [x for x in xs if x % 3]),
 }
+
+
+def in_pairs(xs: list[int]) -> list[list[int]]:
+    """Pairs of those that were equal by three before one was added; the odd ones at the end."""
+    held: dict[int, list[int]] = {}
+    out: list[list[int]] = []
+    for x in xs:
+        pair = held.setdefault((x - 1) % 3, [])
+        pair.append(x)
+        if len(pair) == 2:
+            out.append([*pair])
+            pair.clear()
+    return out + [pair for pair in held.values() if pair]
+
+
 ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "map async": (kx.map(bump), lambda xs: [x + 1 for x in xs]),
     "map async 4": (kx.map(bump, concurrency=4), lambda xs: [x + 1 for x in xs]),
@@ -205,6 +253,9 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
     "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
                    lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
+    "group_by async": (kx.group_by(kx.it % 3, kx.map(bump) >> kx.buffer(2)), lambda xs: in_pairs([x + 1 for x in xs])),
+    "window async": (kx.window(2, kx.map(bump) >> kx.sum()), lambda xs: [
+        sum(x + 1 for x in xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
     "last async": (kx.last(even, 7), lambda xs: [7, *filter(lambda x: x % 2 == 0, xs)][-1:]),
     "take_while async": (kx.take_while(even), lambda xs: list(takewhile(lambda x: x % 2 == 0, xs))),
@@ -212,23 +263,35 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "switch_map async": (kx.switch_map(at_once), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map": (kx.exhaust_map(lambda x: (x, -x)), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "exhaust_map async": (kx.exhaust_map(listed), lambda xs: list(chain(*((x, -x) for x in xs)))),
+    "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
+    "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
+    "join": (kx.map(bump) >> kx.join(kx.source([3, 9, 4, 30]), within=2, event_time=kx.it, lateness=99)
+             >> kx.reduce(lambda s, pair: s + pair[0] * pair[1], 0),
+             lambda xs: [sum((x + 1) * y for x in xs for y in (3, 9, 4, 30) if abs(x + 1 - y) <= 2)]),
+    "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
+    "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
+    "interval": (kx.take_until(kx.interval(60)), lambda xs: xs),
+    "timer": (kx.take_until(kx.timer(60)), lambda xs: xs),
+    "delay": (kx.delay(5), lambda xs: xs), "debounce": (kx.debounce(5), lambda xs: xs[-1:]),
+    "sample": (kx.sample(5), lambda xs: xs[-1:]), "throttle_first": (kx.throttle_first(60), lambda xs: xs[:1]),
+    "threads": (kx.map(abs, on=kx.threads(1)), lambda xs: [abs(x) for x in xs]),
+    "conflate": (kx.backpressure(1, overflow=kx.conflate(operator.add)) >> kx.map(bump) >> kx.ignore_elements(),
+                 lambda xs: []),
+}
+SIDES: dict[str, tuple[Graph[Any, Any], Callable[[list[int]], list[int]]]] = {
     "divert_to": (kx.divert_to(kx.to_list(), kx.it > 5), lambda xs: [x for x in xs if x <= 5]),
     "also_to": (kx.also_to(kx.to_list()), lambda xs: xs),
     "wire_tap": (kx.wire_tap(kx.map(kx.it / 0) >> kx.to_list()), lambda xs: xs),
-    "rate_limit": (kx.rate_limit(10**6, burst=9, cost=kx.it % 2), lambda xs: xs),
-    "keep_alive": (kx.keep_alive(60, 0), lambda xs: xs),
-    "pause_when": (kx.pause_when(kx.source([True, False])), lambda xs: xs),
-    "lane": (kx.map(bump) >> kx.backpressure(2) >> kx.map(abs), lambda xs: [abs(x + 1) for x in xs]),
 }
 ITEMS = [[], [7], [1, 2, 2, 3, 0, 9, 10, 11, 11, 30, 4], [*range(-20, 40)]]
 
 
 @pytest.mark.parametrize("items", ITEMS, ids=["none", "one", "some", "many"])
-@pytest.mark.parametrize("name", [*SYNC, *ASYNC])
+@pytest.mark.parametrize("name", [*SYNC, *ASYNC, *SIDES])
 def test_a_node_keeps_the_laws(name: str, items: list[int]) -> None:
     """The oracle's answer on all faces, backends, chunks, fused and not, inlined and not, with events and
     without; errors forwarded; nothing left in whatever way the run ends; one fate for every item."""
-    graph, oracle = (SYNC | ASYNC)[name]
+    graph, oracle = (SYNC | ASYNC | SIDES)[name]
 
     laws.check(graph, items, expect=oracle(items), errors=not name.startswith("told"))
 

@@ -146,9 +146,20 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
         ops.timestamp(), ops.map(lambda t: (t.value, t.timestamp.timestamp())))),
     "with_index": (kx.with_index() >> kx.map(lambda t: t[1] * 10 + t[0]), ops.map_indexed(lambda x, i: x * 10 + i)),
     "buffer": (kx.buffer(count=3), ops.buffer_with_count(3)),
+    "group_by": (kx.group_by(kx.it % 3, kx.scan(operator.add)), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(ops.scan(operator.add)))),
+    "group_by that ends": (kx.group_by(kx.it % 3, kx.count()), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(ops.count()))),
+    "group_by that has enough": (kx.group_by(kx.it % 3, kx.take(2) >> kx.map(picky)), reactivex.compose(
+        ops.group_by(lambda x: x % 3), ops.flat_map(lambda g: g.pipe(ops.take(2), ops.map(picky))))),
+    "window": (kx.window(3, kx.scan(operator.add)), reactivex.compose(
+        ops.window_with_count(3), ops.flat_map(ops.scan(operator.add)))),
+    "sliding": (kx.sliding(2, 3), ops.buffer_with_count(2, 3)), "chunk": (kx.chunk(3), ops.buffer_with_count(3)),
     "pairwise": (kx.pairwise(), ops.pairwise()),
     "tap": (kx.tap(picky), ops.do_action(picky)),
     "count": (kx.count(), ops.count()), "sum": (kx.sum(), ops.sum()),
+    "share": (kx.share(), ops.share()),
+    "share replay": (kx.share(replay=2), lambda source: source.pipe(ops.replay(2), ops.ref_count())),
     "debounce": (kx.debounce(25), ops.debounce(25)),
     "throttle_first": (kx.throttle_first(25), ops.throttle_first(25)),
     "sample": (kx.sample(35), ops.sample(35)),
@@ -158,8 +169,8 @@ PAIRS: dict[str, tuple[Graph[Any, Any], Rx]] = {
 }
 
 
-ALONE = ("buffer", "buffer seconds", "buffer either", "pairwise", "materialize", "dematerialize", "timestamp",
-         "with_index")  # what they give is no number
+ALONE = ("buffer", "sliding", "chunk", "buffer seconds", "buffer either", "pairwise", "materialize", "dematerialize",
+         "timestamp", "with_index")  # what they give is no number
 
 
 @pytest.mark.parametrize("name", list(PAIRS))
@@ -288,6 +299,35 @@ def test_the_engine_joins_as_the_operator_does(name: str, loop: str, one: Script
     assert run_virtual(lambda: engine(ours, [one, two]), loop) == expected
 
 
+def shared(a: Any, b: Any) -> Any:
+    """One subscriber from the beginning, and one that comes when ``b`` has ended."""
+    one = a >> kx.share(replay=2)
+    return kx.merge(one >> kx.map(lambda x: ("early", x)), kx.concat(
+        b >> kx.ignore_elements(), one >> kx.map(lambda x: ("late", x))))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@given(one=scripts(), two=scripts())
+def test_a_late_subscriber_gets_what_rx_replays(loop: str, one: Script, two: Script) -> None:
+    """Same values at the same moments as ``replay(2)`` and ``ref_count()``, the end and errors included."""
+    one, two = (replace(s, hot=False, items=tuple((at + shift, x) for at, x in s.items),
+                        end=s.end and (s.end[0], s.end[1] + shift)) for s, shift in ((one, 0), (two, 3)))
+
+    def theirs(scheduler: TestScheduler) -> Observable[Any]:
+        upstream = one.observable(scheduler).pipe(ops.replay(2), ops.ref_count())
+        return reactivex.merge(upstream.pipe(ops.map(lambda x: ("early", x))), reactivex.concat(
+            two.observable(scheduler).pipe(ops.ignore_elements()), upstream.pipe(ops.map(lambda x: ("late", x)))))
+
+    scheduler = TestScheduler()
+    expected = told(scheduler.start(lambda: theirs(scheduler), disposed=one.disposed).messages)
+    given = run_virtual(lambda: engine(shared, [one, two]), loop)
+
+    def at_once(messages: list[Any]) -> list[Any]:  # which of two subscribers goes first at one moment is not promised
+        return sorted(messages, key=lambda m: (m[0], m[1] == "C", str(m[2]) if m[1] == "N" else ""))
+
+    assert at_once(given) == at_once(expected)
+
+
 async def acted_for(x: int) -> Any:
     start = anyio.current_time()
     for at in (1, 12, 37):
@@ -321,6 +361,104 @@ def test_results_supersede_each_other_as_in_rx(name: str, loop: str, script: Scr
 
     given = run_virtual(lambda: engine(lambda s: s >> getattr(kx, name)(acted_for), [script]), loop)
     assert [m[:2] if m[1] == "E" else m for m in given] == [m[:2] if m[1] == "E" else m for m in expected]
+
+
+SOURCES: dict[str, tuple[Any, Any]] = {
+    "interval": (kx.interval, reactivex.interval), "timer": (kx.timer, reactivex.timer),
+    "source": (lambda n: kx.source(range(n)), lambda n: reactivex.range(n)),
+}
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", list(SOURCES))
+@given(seconds=st.integers(1, 60), disposed=st.sampled_from([201, 243, 333]), most=st.integers(1, 20))
+def test_a_source_is_its_namesake(name: str, loop: str, seconds: int, disposed: int, most: int) -> None:
+    """The same items at the same times, until it is left or enough have come."""
+    ours, theirs = SOURCES[name]
+    expected = TestScheduler().start(lambda: theirs(seconds).pipe(ops.take(most)), disposed=disposed)
+    left = Script(False, (), None, disposed)  # says only when to leave
+
+    given = run_virtual(lambda: engine(lambda _: ours(seconds) >> kx.take(most), [left]), loop)
+    assert given == told(expected.messages)
+
+
+def both_ways(xs: Observable[Any]) -> Observable[Any]:
+    return xs.pipe(ops.publish(lambda x: reactivex.merge(x.pipe(ops.map(picky)), x.pipe(ops.delay(7)))))
+
+
+def parted(xs: Observable[Any]) -> Observable[Any]:
+    def both(x: Observable[Any]) -> Observable[Any]:
+        odd, even = x.pipe(ops.partition(lambda n: bool(picky(n) % 2)))
+        return reactivex.merge(odd.pipe(ops.map(lambda n: n * 10)), even.pipe(ops.delay(7)))
+
+    return xs.pipe(ops.publish(both))
+
+
+FANS: dict[str, tuple[Graph[Any, Any], Rx]] = {
+    "broadcast": (kx.broadcast(kx.map(picky), kx.delay(7)) >> kx.merge(), both_ways),
+    "partition": (kx.partition(lambda x: picky(x) % 2, kx.map(kx.it * 10), kx.delay(7)) >> kx.merge(), parted),
+}
+
+
+@pytest.mark.parametrize("name", list(FANS))
+@given(script=scripts())
+def test_a_fan_out_is_its_namesake(name: str, script: Script) -> None:
+    """Over ``publish``, RxPY's way to feed several branches from one subscription."""
+    graph, twin = FANS[name]
+
+    assert observed(script, graph.operator()) == observed(script, twin)
+
+
+ACTS = st.lists(st.sampled_from(["next", "subscribe", "leave", "error", "end"]), max_size=12)
+
+
+@given(ACTS)
+def test_a_subject_is_its_namesake(acts: list[str]) -> None:
+    """Who hears what, whoever comes and goes, before the end and after it."""
+    def played(subject: Any) -> list[Any]:
+        heard: list[Any] = []
+        held: list[Any] = []
+        for number, act in enumerate(acts):
+            if act == "subscribe":
+                who = len(held)
+                held.append(subject.subscribe(lambda x, who=who: heard.append((who, x)),
+                                              lambda e, who=who: heard.append((who, type(e))),
+                                              lambda who=who: heard.append((who, "end"))))
+            elif act == "leave" and held:
+                held[number % len(held)].dispose()
+            elif act == "next":
+                subject.on_next(number)
+            elif act == "error":
+                subject.on_error(LookupError())
+            elif act == "end":
+                subject.on_completed()
+        return heard
+
+    assert played(kx.Subject()) == played(Subject())
+
+
+@given(st.lists(st.integers(0, 6), max_size=9))
+def test_to_list_and_each_are_their_namesakes(items: list[int]) -> None:
+    """One list at the end; one call for each item, in order."""
+    theirs: list[Any] = []
+    called: list[int] = []
+    expected: list[int] = []
+    reactivex.from_iterable(items).pipe(ops.to_list()).subscribe(theirs.append)
+    reactivex.from_iterable(items).pipe(ops.do_action(expected.append)).run() if items else None
+
+    assert (kx.source(items) >> kx.to_list()).run() == theirs[0]
+    assert (kx.source(items) >> kx.each(called.append)).run() is None and called == expected
+    assert (kx.source(items) >> kx.sink([])).run() == expected
+
+
+OF_THEIR_OWN = {
+    "expand": test_expand_gives_what_its_namesake_gives_for_one_input,
+    "switch_map": test_results_supersede_each_other_as_in_rx, "exhaust_map": test_results_supersede_each_other_as_in_rx,
+    "Subject": test_a_subject_is_its_namesake,
+    "to_list": test_to_list_and_each_are_their_namesakes, "each": test_to_list_and_each_are_their_namesakes,
+    "sink": test_to_list_and_each_are_their_namesakes,
+}
+"""What is compared by a test of its own, and not by a row above."""
 
 
 def test_reduce_without_items_asks_for_a_seed() -> None:

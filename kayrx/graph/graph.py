@@ -20,7 +20,7 @@ from kayrx.graph.node import Node, Opens
 if TYPE_CHECKING:
     from reactivex import Observable
 
-    from kayrx.nodes.feed import Publisher as Feed
+    from kayrx.nodes.feed import Publisher as Feed, Pushing
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.plan.plan import Plan
     from kayrx.runtime.publisher import Processor, Publisher
@@ -76,7 +76,8 @@ class Graph(Generic[In, Out]):
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
 
-    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Graph[Never, Out]:
+    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
+                    ) -> Graph[Never, Out]:
         if isinstance(other, list) and other and all(isinstance(g, Graph) for g in other):
             fed = joins.feed(other, self.nodes)
             return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
@@ -222,9 +223,14 @@ class Graph(Generic[In, Out]):
         """The plan in words: fused runs, cuts and why, bounds, loss, repetition, threads."""
         return floor("plan").explain(self, **options)  # type: ignore[no-any-return]
 
-    def check(self, **options: Any) -> list[str]:
-        """Warnings, one a line: what holds without bound, loses, repeats or blocks, with the node's line."""
-        return floor("plan").warnings(self, **options)  # type: ignore[no-any-return]
+    def check(self, *, trial: Iterable[Any] | None = None, **options: Any) -> list[str]:
+        """Warnings, one a line: what holds without bound, loses, repeats or blocks, with the node's line.
+
+        What blocks the event loop is known by name (``time.sleep``, ``requests``, files, sockets ...).  With
+        ``trial=items`` the graph, sinks included, is run over them in place of its sources, and each function
+        that held the loop for more than 5 ms by the clock of ``world=`` is named too.
+        """
+        return floor("warn").warnings(self, trial=trial, **options)  # type: ignore[no-any-return]
 
     def draw(self, form: str = "text") -> str:
         """The graph drawn as ``text``, ``mermaid`` or ``svg``."""
@@ -271,8 +277,8 @@ class Sink(Graph[In, Nothing], Generic[In, R]):
         def run(self, **options: Any) -> R: ...
         def __await__(self) -> Generator[Any, Any, R]: ...
         def __rshift__(self, other: Guards[Any]) -> Sink[In, R]: ...  # type: ignore[override]
-        def __rrshift__(
-            self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Feed[In]) -> Sink[Never, R]: ...
+        def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
+                        ) -> Sink[Never, R]: ...
         __aiter__ = None  # type: ignore[assignment]
 
 

@@ -62,6 +62,12 @@ DIFFERENCES: tuple[Difference, ...] = (
                "the world's clock is not the run's: only differences mean anything on every backend"),
     Difference("materialize", "reactivex.Notification objects, which have no hash",
                "frozen values: OnNext, OnError, OnCompleted", "what travels between nodes is compared and pickled"),
+    # -- groups
+    Difference("group_by", "gives Observables, one a key, and forgets none",
+               "takes the graph of a group as its body; 1000 groups, then the longest unused is completed",
+               "memory is bounded by construction"),
+    Difference("window", "window_with_count gives Observables, and one that stays empty",
+               "takes the graph of a window as its body, and opens none for no item", "silence is no result"),
     # -- joins
     Difference("merge, combine_latest of cold sources", "all of the first, then the second", "taking turns",
                "each branch has a bounded lane, and none may starve another"),

@@ -22,7 +22,7 @@ from kayrx.nodes.values import needs_function, span, whole
 if TYPE_CHECKING:
     from reactivex import Observable
 
-    from kayrx.nodes.feed import Publisher
+    from kayrx.nodes.feed import Publisher, Pushing
 
 T = TypeVar("T")
 S = TypeVar("S", contravariant=True)
@@ -178,6 +178,8 @@ class SinkTo(Node):
 
 @overload
 def source(what: Observable[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
+@overload
+def source(what: Pushing[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
 @overload
 def source(what: Publisher[T], *, on: Placement | None = ...) -> Graph[Never, T]: ...
 @overload

@@ -14,7 +14,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen, it
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node
-from kayrx.nodes.combine import merge, partition
+from kayrx.nodes.sides import divert_to
 from kayrx.nodes.transform import map
 from kayrx.nodes.values import is_async, needs_function, span, whole
 
@@ -100,6 +100,15 @@ class WindowBy(Node):
         return tuple(fn for fn in found if fn is not None)
 
     @property
+    def holds(self) -> str:
+        return f"{self.max_windows} windows" + (", all items of each" if self.fold is None else "")
+
+    @property
+    def unbounded(self) -> str | None:
+        return "holds all items of the windows that are open (unbounded); add fold=(seed, fn)" \
+            if self.fold is None else None
+
+    @property
     def label(self) -> str:
         return self.name or self.word
 
@@ -131,9 +140,9 @@ def window_by(key: Any = None, *, event_time: Any, tumbling: float | None = None
              as long as no ``gap`` seconds pass without an item.
     Time:    the watermark is the latest event time seen, of any key.  A window closes, with its one
              final result, when the watermark is ``lateness`` seconds past its end, or at completion;
-             silence closes nothing.  An item for closed windows alone is late: it goes to the graph
-             ``late``, which ends in a sink of the run (so ``run()`` gives a tuple, its result first), else
-             it is dropped, and told of in `Run.events`.
+             silence closes nothing, and what has closed is not opened again.
+    Late:    an item for closed windows alone is late: it goes to the graph ``late``, which ends in a
+             sink (as in `divert_to`), else it is dropped, and told of in `Run.events`.
     Partial: "item" gives a result after each item too, "watermark" one when the watermark reaches the
              window's end and one for each item after that; they have ``final=False`` and hold
              all items so far (Dataflow's accumulating panes).
@@ -166,7 +175,7 @@ def window_by(key: Any = None, *, event_time: Any, tumbling: float | None = None
         return graph
     if not isinstance(late, Sink):
         raise GraphError("window_by(late=): give an open graph that ends in a sink, as kx.to_list() or kx.each(f)")
-    return graph >> partition(is_late, map(it.item).named("late") >> late, map(it).named("windows")) >> merge()
+    return graph >> divert_to(map(it.item).named("late") >> late, is_late)
 
 
 def is_late(x: object) -> bool:

@@ -43,6 +43,13 @@ class Publisher(Protocol[T_co]):
     def subscribe(self, subscriber: Subscriber[Any]) -> None: ...
 
 
+class Pushing(Protocol[T_co]):
+    """What calls back without being asked, as `kayrx.Subject` does: to types, an Observable of no library."""
+
+    def subscribe(self, on_next: Callable[[T_co], object] = ..., on_error: Callable[..., object] = ...,
+                  on_completed: Callable[[], object] = ...) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fed(Node):
     """A source whose items are put in by hand; ``queue`` is the live end."""

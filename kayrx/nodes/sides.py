@@ -112,7 +112,7 @@ def wire_tap(sink: Sink[T, Any], *, size: int = 64) -> Graph[T, T]:
     ([1, 2], [1, 2])
     """
     whole("wire_tap", "size", size, 1)
-    may_drop: Graph[Any, Any] = backpressure(size, overflow="drop_newest")
+    may_drop: Graph[Any, Any] = backpressure(size, overflow="drop_newest").named("wire_tap")
     tap = graph_of(join(may_drop.nodes, closed("wire_tap", sink).nodes))
     return one(WireTap((tap,), LANE, "detach"))  # type: ignore[no-any-return]
 

@@ -35,6 +35,7 @@ from kayrx.plan.traits import (
 
 DEFAULT = 16
 HOT = 1024
+LANE = "share: a lane for each subscriber"
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Draft:
     fan: Step | None = None
     outs: list[int] = field(default_factory=list)
     waits: bool = False
+    asked: bool = False  # its queue has the bound that was asked for
 
 
 class Cutter:
@@ -59,7 +61,7 @@ class Cutter:
         self.sinks: list[int] = []
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
-        self.shared: dict[str, Draft] = {}
+        self.shared: dict[str, tuple[Draft, Sequence[Node]]] = {}
         self.laid: list[Step] = []  # in written order, wherever the cuts are
 
     def draft(self, fed: Fed, head: Step | None = None, *, waits: bool = False) -> Draft:
@@ -83,16 +85,31 @@ class Cutter:
         known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], units.Share)
                       and nodes[i].identity in self.shared), None)  # type: ignore[attr-defined]
         ports: list[Draft] = [] if at is None else [at]
+        written = nodes
         if known is not None:
-            ports, nodes = [self.listen(self.shared[nodes[known].identity])], nodes[known + 1:]  # type: ignore[attr-defined]
+            upstream, before = self.shared[nodes[known].identity]  # type: ignore[attr-defined]
+            if at is not None or not units.alike(before, nodes[:known]):
+                raise CompileError(f"{nodes[known].where} stands behind different graphs, and one share() is one "
+                                   "upstream; write kx.share() for each of them")
+            ports, nodes = [self.listen(upstream)], nodes[known + 1:]
         for step in expand(nodes):
             ports = self.lay(step, ports)
+            if isinstance(step.node, units.Share):
+                self.share(step.node, ports[0], written)
         return ports
+
+    def share(self, node: units.Share, first: Draft, nodes: Sequence[Node]) -> None:
+        if node.identity in self.shared:
+            raise CompileError(f"{node.where} stands twice in a series, or in a unit() that is used twice, and one "
+                               "share() is one upstream; write kx.share() for each place")
+        upstream = self.drafts[self.gates[first.lanes[0]].origin or 0]
+        at = next((i for i, n in enumerate(nodes) if n is node), len(nodes))
+        self.shared[node.identity] = upstream, nodes[:at]
 
     def listen(self, upstream: Draft) -> Draft:
         target = self.draft("gate")
-        size = upstream.fan.node.size if upstream.fan else DEFAULT  # type: ignore[attr-defined]
-        self.gate(upstream, target, size, "share: a lane for each subscriber", port=str(len(upstream.outs) + 1))
+        assert upstream.fan is not None and isinstance(upstream.fan.node, units.Share)
+        self.gate(upstream, target, upstream.fan.node.size, LANE, port=str(len(upstream.outs) + 1))
         return target
 
     def lay(self, step: Step, ports: list[Draft]) -> list[Draft]:
@@ -114,7 +131,6 @@ class Cutter:
             return self.split(step, at)
         if isinstance(node, units.Share):
             at.fan = step
-            self.shared[node.identity] = at
             return [self.listen(at)]
         if isinstance(node, flow.Backpressure):
             return [self.asked(step, node, at)]
@@ -123,9 +139,10 @@ class Cutter:
         if self.loop and is_stage(step):
             return [self.stage(step, at, "needs an inbox for items and timers")]
         if self.loop and parks(step):
-            if at.waits or (
+            straight = at.fed == "push" and not at.steps  # it reads a queue: nothing to do beside the call
+            if (at.waits and not (straight and not is_pool(step))) or (
                     is_pool(step) and at.steps and (at.fed != "iter" or self.options.events)):
-                at = self.after(at, DEFAULT, f"{step.label} waits")
+                at = self.after(at, 1 if straight and at.asked else DEFAULT, f"{step.label} waits")
             at.waits = True
         elif not self.linear and at.steps and (not self.options.fuse or nested(at) >= NESTING):
             at = self.after(at, DEFAULT, "a function holds eight nested expansions" if self.options.fuse
@@ -151,6 +168,11 @@ class Cutter:
     def asked(self, step: Step, node: flow.Backpressure, at: Draft) -> Draft:
         if at.fed == "push" and not at.steps and self.loop and (overflow := of_a_queue(node)):
             self.hot(at, node.size, overflow, f"{step.label} asked for")
+            at.asked = True
+            return at
+        if at.lanes and not at.steps and self.gates[at.lanes[0]].reason == LANE and not isinstance(node, flow.Prefetch):
+            self.gates[at.lanes[0]] = replace(self.gates[at.lanes[0]], size=node.size, overflow=node.overflow,
+                                              reason=f"{step.label} asked for, behind share")
             return at
         if queued(node) or at.waits:
             return self.after(at, node.size, f"{step.label} asked for", node.overflow)

@@ -121,5 +121,6 @@ def after_head(seg: Segment) -> Steps:
 
 def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
     """True if sending an item on may have to wait: for room below, or for an async step."""
-    fan = seg.fan is not None and any(is_async(fn) for fn in seg.fan.node.functions)
+    fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
+                                   or getattr(seg.fan.node, "replay", None) is not None)
     return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))

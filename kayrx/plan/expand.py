@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import transform, units
+from kayrx.nodes import flow, groups, transform, units
 from kayrx.nodes.guards import Guard, Timeout
 from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
-from kayrx.plan.traits import ITEMWISE, STATEFUL, waits
+from kayrx.plan.traits import ITEMWISE, STATEFUL, is_pool, is_stage, parks, waits
 
 
 def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
@@ -34,10 +34,27 @@ def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
         if isinstance(node, units.Unit):
             steps += expand(node.graph.nodes, f"{prefix}{node.name}." if node.name else prefix)
         else:
-            steps.append(Step(node, prefix + node.label))
+            steps.append(Step(node, prefix + node.label, inner=body_of(node)))
     for step in steps:
         if step.guards:
             check_guards(step)
+    return steps
+
+
+def body_of(node: Node) -> tuple[Step, ...]:
+    """The steps inside a node that copies a graph for each group; CompileError for what cannot run in place."""
+    if not isinstance(node, groups.Grouping):
+        return ()
+    steps = tuple(expand(node.body.nodes))
+    for step in steps:
+        if is_stage(step) or is_pool(step):
+            raise CompileError(f"{node.where}: {step.where} in its body needs a task of its own, and a body runs in "
+                               f"place, one task for all groups; write that node after {node.word}()")
+        if step.node.role != "step" or isinstance(step.node, (units.Share, flow.Backpressure)):
+            raise CompileError(f"{node.where}: {step.where} in its body needs a lane, and a body is one function; "
+                               f"write that node after {node.word}()")
+    if sum(s.node.expands for s in steps) > NESTING and any(map(parks, steps)):
+        raise CompileError(f"{node.where}: its body holds more than {NESTING} nested expansions (flat_map)")
     return steps
 
 

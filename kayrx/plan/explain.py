@@ -1,6 +1,6 @@
-"""explain and check: the plan in words, and what a user should know before running it.
+"""explain: the plan in words.  What a user should know before running it is in `kayrx.plan.warn`.
 
-This module is what ``graph.compile``, ``graph.explain`` and ``graph.check`` open.
+This module is what ``graph.compile`` and ``graph.explain`` open.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, eventtime, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
 from kayrx.nodes.place import Processes
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
@@ -101,7 +101,7 @@ def guard_words(guard: guards.Guard) -> str:
 def bounds(plan: Plan) -> list[str]:
     """How much each part of the plan can hold."""
     out = [f"{gate_name(g)} into {target_name(plan, g)}" for g in plan.gates if not g.pulled]
-    for step in every(plan.steps()):
+    for step in every((*plan.steps(), *(s.fan for s in plan.segments if s.fan))):
         match step.node:
             case transform.Map() as node if node.on is not None:
                 out.append(f"{step.label}: {counted(node.on.in_flight, 'call')} under way")
@@ -118,9 +118,6 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: " + (counted(node.count, "item") if node.count else "unbounded"))
             case windows.Sliding() as node:
                 out.append(f"{step.label}: {counted(node.count, 'item')}")
-            case eventtime.WindowBy() as node:
-                out.append(f"{step.label}: {counted(node.max_windows, 'window')}"
-                           + (", all items of each" if node.fold is None else ""))
             case time.Delay() as node:
                 out.append(f"{step.label}: {counted(node.size, 'item')}")
             case transform.Rx() as node:
@@ -183,47 +180,3 @@ def places(plan: Plan) -> list[str]:
 def costs(plan: Plan) -> list[str]:
     """What has been switched on and is not free."""
     return ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []
-
-
-# -- warnings ------------------------------------------------------------------------------------
-
-
-def warnings(graph: Graph[Any, Any], **options: Any) -> list[str]:
-    """Warnings, one a line, each with the node and its line."""
-    plan = compile(graph, **options)
-    steps = every(plan.steps())
-    out = [warning for step in steps for warning in step_warnings(plan, step)]
-    out += [f"{s.where} loses items when it is full ({flow.plain(s.node.overflow)})" for s in cut.all_steps(graph.nodes)
-            if isinstance(s.node, flow.Backpressure) and flow.plain(s.node.overflow) in (
-                "drop_oldest", "drop_newest", "latest")]
-    sources = [s.node for s in plan.steps() if s.node.role == "source"]
-    for i, node in enumerate(sources):
-        if any(node is other for other in sources[:i]):
-            out.append(f"{node.where} is used more than once and is opened for each use; "
-                       "add >> kx.share() to open it once")
-    return out
-
-
-def step_warnings(plan: Plan, step: Step) -> Iterator[str]:
-    node = step.node
-    match node:
-        case transform.Rx(max_burst=None):
-            yield f"{step.where} may release any number of items at once (unbounded); say max_burst=n"
-        case windows.Buffer(count=None):
-            yield f"{step.where} holds as many items as come in {node.seconds:g} s (unbounded); add count="
-        case until.BufferUntil(count=None):
-            yield f"{step.where} holds as many items as come before one of until= (unbounded); add count="
-        case eventtime.WindowBy(fold=None):
-            yield f"{step.where} holds all items of the windows that are open (unbounded); add fold=(seed, fn)"
-        case ends.Source(kind="observable") if plan.loop:
-            yield f"{step.where} is hot and cannot wait: more than its gate holds fails the run"
-    if node.unbounded is not None:
-        yield f"{step.where} {node.unbounded}"
-    for guard in step.guards:
-        if isinstance(guard, guards.DeadLetter) and guard.keyed and "." not in (guard.name or ""):
-            yield (f"{step.where} writes letters of a graph without a name, which a replay finds only while its file "
-                   "and nodes are called the same; add .named('...') to the graph")
-        if isinstance(guard, guards.Retry) and node.role == "source" and not resumes(node):
-            yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
-
-

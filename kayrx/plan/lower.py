@@ -19,7 +19,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import about, combine, flow, latest, sides, time, transform, until, windows
+from kayrx.nodes import about, combine, flow, latest, sides, time, transform, units, until, windows
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
 
@@ -90,6 +90,11 @@ def _(node: windows.Buffer) -> Row:
 @lower.register
 def _(node: flow.Backpressure) -> Row:
     return Row(lambda source: source, burst=1, hold=0)  # an Observable cannot be made to wait
+
+
+@lower.register
+def _(node: units.Share) -> Row:
+    return Row(lambda source: source, hold=0)  # with several uses a graph is no operator but a run
 
 
 def later(main: Observable[Any]) -> Observable[Any]:

@@ -12,6 +12,14 @@ from kayrx.errors import RunError
 from kayrx.nodes.eventtime import Late, Window, WindowBy
 
 
+def moment(where: str, time: Any) -> float:
+    """What an ``event_time`` gave, if it is a time; else TypeError."""
+    if not isinstance(time, (int, float)) or not isfinite(time):
+        raise TypeError(f"{where}: event_time gave {time!r}, and must give seconds, a finite number "
+                        "(of a datetime: its timestamp())")
+    return time
+
+
 class Pane:
     """One open window; ``ids`` are those of its items, in a run that keeps them."""
 
@@ -56,10 +64,7 @@ class Panes:
 
     def opened(self, key: Any, time: Any) -> list[Pane]:
         """The windows of an item, opened if they were not; none if it is late."""
-        if not isinstance(time, (int, float)) or not isfinite(time):
-            raise TypeError(f"{self.where}: event_time gave {time!r}, and must give seconds, a finite number "
-                            "(of a datetime: its timestamp())")
-        return self.assign(key, time)
+        return self.assign(key, moment(self.where, time))
 
     def given(self, panes: list[Pane], time: float, item: Any) -> Iterator[Given]:
         """What an item gives once it is in its windows: late itself, partial results, windows that are over."""

@@ -13,6 +13,7 @@ from kayrx.nodes import combine, sides, units
 from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
+from kayrx.plan.forms.base import kept
 from kayrx.plan.plan import Gate, Options, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
 from kayrx.plan.traits import parks
@@ -215,9 +216,12 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
                 into(e, i, gate.overflow, x, late=late)
                 e.dedent()
         case _:
+            reads = seg.fed in ("iter", "aiter", "push")  # what another gate holds is counted there
+            if isinstance(node, units.Share) and node.replay is not None:
+                e.line(f"await outs.give({kept(e, x)}, {reads})")
+                outs = ()
             if len(outs) > 1:
                 e.fate("split")
-            reads = seg.fed in ("iter", "aiter", "push")  # what another gate holds is counted there
             for i, gate in enumerate(outs):
                 into(e, i, gate.overflow, x, child=len(outs) > 1, late=late, roomy=reads)
             for i, gate in enumerate(outs):

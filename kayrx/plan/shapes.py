@@ -102,13 +102,13 @@ def result_of(e: Emitter, steps: Steps) -> str:
 # -- synchronous shapes --------------------------------------------------------------------------
 
 
-def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False,
+def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False, awaits: bool = False,
          entry: str | None = None, hands: bool = False) -> Code:
-    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out.
+    """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out, async with ``awaits``.
 
     With ``rests`` it hands on every WAIT of its source, so that a reader can come back later.  Where ids are
     asked for, items get theirs by the source's name ``entry``, or come and (``hands``) go as pairs."""
-    e = Emitter(options, awaits=False)
+    e = Emitter(options, awaits=awaits)
     if yields:
         e.tail = lambda x: e.line(f"yield ({e.ident}, {x})" if hands and options.events else f"yield {x}")
     e.depth = 2
@@ -123,7 +123,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
         e.line("return; yield")
     else:
         e.line(f"return {result_of(e, steps)}")
-    return link(e, steps, "items, run")
+    return link(e, steps, "items, run", kind="async def" if awaits else "def")
 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:

@@ -13,8 +13,10 @@ from kayrx.nodes import (
     about,
     ends,
     feed,
+    files,
     flow,
     growth,
+    interval,
     select,
     stateful,
     switch,
@@ -63,6 +65,11 @@ def _(node: Node) -> bool:
     return True
 
 
+@waits.register(files.Tail)
+def _(node: files.Tail) -> bool:
+    return True
+
+
 @waits.register
 def _(node: until.PauseWhen) -> bool:
     return True  # without time nothing could end a pause
@@ -76,6 +83,11 @@ def _(node: windows.Buffer) -> bool:
 @waits.register
 def _(node: until.BufferUntil) -> bool:
     return node.seconds is not None
+
+
+@waits.register
+def _(node: interval.Join) -> bool:
+    return node.event_time is None or any(is_async(fn) for fn in node.functions)
 
 
 @waits.register

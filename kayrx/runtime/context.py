@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
+    from kayrx.runtime.groups import Groups
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
     from kayrx.runtime.replay import Session
@@ -46,6 +47,7 @@ class Context:
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
         self.shuts: dict[Any, Callable[[], None]] = {}  # how a hot source is told to push no more
+        self.closers: list[Callable[[], Awaitable[None]]] = []  # what is left open between two items
         self.holders: list[Any] = []
         self.workers: list[Any] = []
         self.paused = self.stopping = self.cancelled = False
@@ -177,6 +179,9 @@ class Context:
     def unit(self, step: Step) -> Callable[[Any], Any]:
         inner = self.program.unit(step)
         return lambda item: inner(item, self)
+
+    def groups(self, step: Step, waits: bool) -> Groups:
+        return floor("groups").Groups(step, self, waits)  # type: ignore[no-any-return]
 
     def host(self, step: Step) -> Hosted:
         return floor("hosted").Hosted(step, self)  # type: ignore[no-any-return]

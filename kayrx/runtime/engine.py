@@ -20,6 +20,7 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
+from kayrx.plan.turns import replays
 from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
@@ -28,6 +29,7 @@ from kayrx.runtime.gate import Fan
 from kayrx.runtime.gates import gate_of
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.program import Program
+from kayrx.runtime.sharing import Sharing, asked
 from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
@@ -92,10 +94,9 @@ class Network:
         self.run = run = Context(program, world, backend)
         self.sync = sync
         run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
-        for lane in program.turns.values():
+        for lane in {lane for lanes in program.turns.values() for lane in lanes}:
             run.gates[lane].turn = []
-        self.fans = [Fan([run.gates[i] for i in s.outs], run.gates[s.outs[-1]] if s.fan and s.fan.node.aside else None)
-                     for s in self.plan.segments]
+        self.fans = [self.fan_of(s) for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 
@@ -105,6 +106,13 @@ class Network:
         steps = () if target is None else ((target.head,) if target.head else ()) + target.steps
         into = repr(steps[0].label) if steps else "the reader"
         return f"into {into}" + (f" port {gate.port}" if gate.port else "")
+
+    def fan_of(self, segment: Segment) -> Fan:
+        gates = [self.run.gates[i] for i in segment.outs]
+        if segment.fan is not None and replays(segment):
+            late = {lane for lane, i in enumerate(segment.outs) if self.plan.gates[i].target in self.program.turns}
+            return Sharing(gates, self.run, segment.fan, [self.plan.gates[i].overflow for i in segment.outs], late)
+        return Fan(gates, gates[-1] if segment.fan and segment.fan.node.aside else None)
 
     # -- segments as tasks -----------------------------------------------------------------------
 
@@ -194,8 +202,7 @@ class Network:
         try:
             if run.paused:
                 await run.hold(lambda _: None)
-            turn = self.program.turns.get(segment.index)
-            if turn is None or await run.gates[turn].asked():
+            if await self.its_turn(segment):
                 run.results[segment.index] = await self.while_wanted(segment, main)
             ended = run.failure is None
         except GeneratorExit:
@@ -214,6 +221,18 @@ class Network:
             run.tasks -= 1
             if ended:
                 run.look_for_deadlock()
+
+    async def its_turn(self, segment: Segment) -> bool:
+        """Wait until the segment may begin; False if nobody wants it any more."""
+        turn = self.program.turns.get(segment.index)
+        if turn is None:
+            return True
+        if not await asked(self.run, [self.run.gates[lane] for lane in turn]):
+            return False
+        for lane in segment.lanes:
+            if isinstance(fan := self.run.gates[lane].owner, Sharing):
+                fan.attach(self.run.gates[lane])
+        return True
 
     async def while_wanted(self, segment: Segment, main: Main) -> Any:
         """``main()``, cut short in the middle of any wait once every reader below has left."""
@@ -236,8 +255,16 @@ class Network:
             async with run.opened.on_loop():
                 await self.tasks()
         finally:
+            if run.closers:
+                await self.close()
             run.ledger.close(run.failure)
         return self.result()
+
+    async def close(self) -> None:
+        """Close what a run that ended early has left open between two items."""
+        with anyio.CancelScope(shield=True):
+            for closer in self.run.closers:
+                await closer()
 
     async def tasks(self) -> None:
         """All segments to their end: one in this task, several in a group."""

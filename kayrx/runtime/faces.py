@@ -200,6 +200,7 @@ async def iterated(made: Program) -> AsyncIterator[Any]:
         raise
     finally:
         await items.aclose()
+        await network.close()
         await network.closed(closing)
 
 

@@ -108,13 +108,11 @@ class Gate:
         for park in waiting:
             self.run.wake(park)
 
-    async def asked(self) -> bool:
-        """Wait for `ask`; False if the reader has left meanwhile."""
-        while self.turn is not None:
-            park = self.run.backend.park()
-            self.turn.append(park)
-            await self.run.parked(park)
-        return not self.cancelled
+    def load(self, item: Any) -> None:
+        """An item that was there before the reader came; it may stand here beyond the size."""
+        if self.items.maxlen is not None and len(self.items) == self.items.maxlen:
+            self.items = deque(self.items, len(self.items) + 1)
+        self.items.append(item)
 
     @property
     def position(self) -> int:

@@ -87,6 +87,11 @@ class MeasuredGate(WaitingGate):
         self.settle()
         return not self.items or (len(self.items) < self.size and self.weight + weight <= self.most)
 
+    def load(self, item: Any) -> None:
+        super().load(item)
+        self.weights.append(weight := self.weigh(item))
+        self.weight += weight
+
     async def room(self) -> bool:
         """Wait while not even the smallest item would fit."""
         while not self.cancelled and self.items and (len(self.items) >= self.size or self.weight >= self.most):
@@ -159,7 +164,7 @@ class CoalescingGate(WaitingGate):
             return False
         if self.items:
             assert isinstance(self.overflow, Conflate)
-            self.items[0] = self.overflow.fn(self.items[0], item)
+            self.items[-1] = self.overflow.fn(self.items[-1], item)
             self.joined += 1
         else:
             self.items.append(item)

@@ -34,7 +34,9 @@ class Guarded:
         self.deadlines = Deadlines()
         self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
         self.ident: Any = None  # the id of the item in hand, where ids are carried
-        self.keyed = run.ledger.exact and any(isinstance(g, data.DeadLetter) and g.keyed for g in step.guards)
+        self.inside = run.program.inside.get(id(step))
+        self.keyed = run.ledger.exact and self.inside is None and any(
+            isinstance(g, data.DeadLetter) and g.keyed for g in step.guards)
 
     def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
         """The same guards around one call of a worker, which is waited for outside their time."""

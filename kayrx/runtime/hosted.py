@@ -6,17 +6,12 @@ two items, so Rx never sees a second thread (law 4).
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from reactivex import abc
-from reactivex.disposable import Disposable, SingleAssignmentDisposable
-from reactivex.scheduler.periodicscheduler import PeriodicScheduler
+from reactivex import Observable
 from reactivex.subject import Subject
 
 from kayrx.errors import GateOverflow, RunError
@@ -25,57 +20,10 @@ from kayrx.plan.cut import HOT
 from kayrx.plan.plan import Step
 from kayrx.runtime.feed import Queue
 from kayrx.runtime.subscriber import QueueSubscriber
+from kayrx.runtime.timers import LoopScheduler, SegmentScheduler
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
-
-EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-class SegmentScheduler(PeriodicScheduler):
-    """A reactivex scheduler on the run's clock; its actions wait in a heap until the segment runs them."""
-
-    def __init__(self, run: Context) -> None:
-        super().__init__()
-        self._now = run.backend.now
-        self._heap: list[tuple[float, int, Any]] = []
-        self._order = itertools.count()
-
-    @property
-    def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._now())
-
-    def schedule(self, action: Any, state: Any = None) -> abc.DisposableBase:
-        return self._at(self._now(), action, state)
-
-    def schedule_relative(self, duetime: Any, action: Any, state: Any = None) -> abc.DisposableBase:
-        return self._at(self._now() + max(0.0, self.to_seconds(duetime)), action, state)
-
-    def schedule_absolute(self, duetime: Any, action: Any, state: Any = None) -> abc.DisposableBase:
-        return self._at(self.to_seconds(duetime), action, state)
-
-    def _at(self, due: float, action: Any, state: Any) -> abc.DisposableBase:
-        done = SingleAssignmentDisposable()
-        entry = (due, next(self._order), (action, state, done))
-        heapq.heappush(self._heap, entry)
-
-        def forget() -> None:
-            if entry in self._heap:
-                self._heap.remove(entry)
-                heapq.heapify(self._heap)
-
-        done.disposable = Disposable(forget)
-        return done
-
-    @property
-    def next_due(self) -> float | None:
-        return self._heap[0][0] if self._heap else None
-
-    def run_due(self) -> None:
-        while self._heap and self._heap[0][0] <= self._now():
-            _, _, (action, state, done) = heapq.heappop(self._heap)
-            if not done.is_disposed:
-                self.invoke_action(action, state)
 
 
 class Hosted:
@@ -88,7 +36,7 @@ class Hosted:
         self.out: deque[Any] = deque()
         self.ended = False
         self.error: Exception | None = None
-        self.scheduler = SegmentScheduler(run)
+        self.scheduler = SegmentScheduler(run.backend.now)
         self.subject: Subject[Any] = Subject()
         self.subscription = self.subject.pipe(node.operator).subscribe(
             self.out.append, self._failed, self._completed, scheduler=self.scheduler)
@@ -179,7 +127,9 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
         subscription.dispose()
         queue.close()
 
-    subscription = node.what.subscribe(offer, failed, queue.close)
+    timers = LoopScheduler(run.backend)
+    on_ours = {"scheduler": timers} if isinstance(node.what, Observable) else {}
+    subscription = node.what.subscribe(offer, failed, queue.close, **on_ours)
     run.shuts[node] = shut
     try:
         async with aclosing(queue.read(run, node.where)) as read:
@@ -187,3 +137,4 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
                 yield item
     finally:
         subscription.dispose()
+        timers.close()

@@ -29,8 +29,10 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
         known["attempts"] = before.attempts + attempts(error)
         return run.replay.failed_again(ident), replace(before, item=x, **known)
     run_id = run.id
+    node = step.label if guarded.inside is None else f"{guarded.inside}.{step.label}"
     context: dict[str, Any] = {"run": run_id, "written": str(step.node.written or "")}
-    graph = filed_under(guard, run.program.nodes if run.replay is None else run.replay.nodes)
+    graph = (guarded.inside or "").rpartition(".")[0] or filed_under(
+        guard, run.program.nodes if run.replay is None else run.replay.nodes)
     if before is not None:  # it has got further than last time, and is still the same item of the same run
         origin, ident = origin_of(before.id), (*before.context["position"], *ident[3:])
     elif ident is not None and "." in (guard.name or "") and ident[0] in replayable(run):
@@ -38,18 +40,18 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
     else:
         origin = run_id
     if ident is None:
-        key = key_of(origin, step.label, run.next_letter())
+        key = key_of(origin, node, run.next_letter())
     else:
-        key = key_of(origin, step.label, *ident)
+        key = key_of(origin, node, *ident)
         context["position"] = list(ident)
-    letter = Letter(key, x, step.label, attempts=attempts(error), graph=graph, context=context, **known)
+    letter = Letter(key, x, node, attempts=attempts(error), graph=graph, context=context, **known)
     return run.opened.store(guard.store), letter
 
 
 def place_of(guarded: Guarded, guard: DeadLetter) -> Any:
     """The id of the item in hand; None where none is known or needed."""
     run, segment = guarded.run, guarded.run.program.plan.segments[0]
-    if not guard.keyed or guarded.step.node.role == "source":
+    if not guard.keyed or guarded.step.node.role == "source" or guarded.inside is not None:
         return None
     if guarded.ident is not None or run.ledger.exact:
         return guarded.ident

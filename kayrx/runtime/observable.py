@@ -14,36 +14,37 @@ from itertools import groupby
 from typing import Any
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
-from reactivex.scheduler import CurrentThreadScheduler
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
-from kayrx.errors import RunError
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
-from kayrx.nodes.ends import each, source
+from kayrx.nodes.ends import source
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.time import Timed
 from kayrx.nodes.transform import Rx
-from kayrx.nodes.units import Unit
+from kayrx.nodes.units import Share, Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
 from kayrx.plan.lower import Operator, has_operator, joined, lower, split
-from kayrx.plan.traits import is_stage, step_waits
-from kayrx.runtime.backend import SyncBackend, loop_running
+from kayrx.plan.traits import is_stage, parks, step_waits
+from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
-from kayrx.runtime.engine import Network, close, opened
-from kayrx.runtime.faces import blame, must_have_output, taken_apart
-from kayrx.runtime.hosting import spawn
+from kayrx.runtime.faces import must_have_output, taken_apart
+from kayrx.runtime.observed import bridged, here_or_there, networked, pulled
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
+from kayrx.runtime.timers import timed
 from kayrx.runtime.world import THE_WORLD, World
 
 
 def suspends(nodes: Sequence[Node]) -> bool:
     """True if some node awaits user code or must hold its source, which an Rx operator cannot.
 
-    Keeping time alone is no such thing.
+    Keeping time alone is no such thing; being one upstream of several uses is.
     """
-    return any(step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
-               or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
+    shared = [s.node.identity for s in all_steps(nodes) if isinstance(s.node, Share)]
+    return len(set(shared)) < len(shared) or any(
+        step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
+        or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------
@@ -59,11 +60,13 @@ def operator(graph: Graph[Any, Any], **options: Any) -> Operator:
     parts = lowered(graph.nodes, chosen, world)
 
     def operate(upstream: Observable[Any]) -> Observable[Any]:
-        for part in parts:
-            upstream = part(upstream)
-        return upstream
+        return timed(through(upstream, parts), world) if any(map(keeps_time, graph.nodes)) else through(upstream, parts)
 
     return operate
+
+
+def keeps_time(node: Node) -> bool:
+    return isinstance(node, Timed | Rx) or any(keeps_time(inner) for g in node.branches for inner in g.nodes)
 
 
 def lowered(nodes: Sequence[Node], options: Any, world: World) -> list[Operator]:
@@ -171,6 +174,8 @@ def to_observable(graph: Graph[Any, Any], **options: Any) -> Observable[Any]:
     if made.plan.linear:
         if made.plan.segments[0].fed == "push":
             return operated(graph, chosen)
+        if any(parks(s) for s in made.plan.steps()):  # a backoff must not hold a loop that is running
+            return here_or_there(pulled(made, world), bridged(graph, world))
         return pulled(made, world)
     if not made.plan.loop:
         return networked(graph, world)
@@ -193,105 +198,3 @@ def through(upstream: Observable[Any], parts: list[Operator]) -> Observable[Any]
     for part in parts:
         upstream = part(upstream)
     return upstream
-
-
-def pulled(made: Program, world: World) -> Observable[Any]:
-    """A linear plan, pulled on the scheduler of the subscription until it is disposed."""
-    segment = made.plan.segments[0]
-    what = made.plain_items
-
-    def begun() -> tuple[Context | None, Any, Any]:
-        """A run, what to close after it, and what it reads; a plain sequence needs no context until it fails."""
-        if what is not None:
-            items = iter(what)
-            return None, items, items
-        run = Context(made, world, SyncBackend(world))
-        return run, *opened(made, run)
-
-    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        disposed = False
-
-        def stop() -> None:
-            nonlocal disposed
-            disposed = True
-
-        def action(_: abc.SchedulerBase, __: Any = None) -> None:
-            if disposed:
-                return
-            items: Any = ()
-            try:
-                run, items, given = begun()
-                out = made.gen.function(given, run)
-                while not disposed:
-                    try:
-                        item = next(out)
-                    except StopIteration:
-                        observer.on_completed()
-                        return
-                    except Exception as error:
-                        if run is None:
-                            blame(made, error, items, len(what or ()))
-                        else:
-                            run.fail(error, segment)
-                        observer.on_error(error)
-                        return
-                    observer.on_next(item)
-            finally:
-                close(items)
-
-        (scheduler or CurrentThreadScheduler.singleton()).schedule(action)
-        return Disposable(stop)
-
-    return Observable(subscribe)
-
-
-class Disposed(Exception):
-    """Ends a run whose observer has left."""
-
-
-def networked(graph: Graph[Any, Any], world: World) -> Observable[Any]:
-    """A synchronous plan of several segments, run inside the subscription."""
-    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        left = Disposable()
-
-        def give(item: Any) -> None:
-            if left.is_disposed:
-                raise Disposed
-            observer.on_next(item)
-
-        def action(_: abc.SchedulerBase, __: Any = None) -> None:
-            try:
-                Network(program(graph >> each(give)), world, sync=True).execute_sync()
-            except Disposed:
-                return
-            except Exception as error:
-                observer.on_error(error)
-                return
-            observer.on_completed()
-
-        chosen = scheduler or CurrentThreadScheduler.singleton()
-        return CompositeDisposable(chosen.schedule(action), left)
-
-    return Observable(subscribe)
-
-
-def bridged(graph: Graph[Any, Any], world: World) -> Observable[Any]:
-    """A plan that waits, run as a task of the running loop (ruling 19)."""
-    def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        if loop_running() is None:
-            observer.on_error(RunError(f"{graph.nodes[-1].where}: a node of this graph waits, so it needs a running "
-                                       "event loop; subscribe inside asyncio or trio"))
-            return Disposable()
-        made = program(graph >> each(observer.on_next))
-
-        async def work() -> None:
-            try:
-                await Network(made, world).execute()
-            except Exception as error:
-                observer.on_error(error)
-            else:
-                observer.on_completed()
-
-        return Disposable(spawn(work))
-
-    return Observable(subscribe)

@@ -8,24 +8,37 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
 from kayrx.nodes.place import Call, Threads
-from kayrx.runtime.backend import current
+from kayrx.runtime.backend import Backend, current
 from kayrx.runtime.worker import with_open
 from kayrx.runtime.world import THE_WORLD
 
-OPEN: set[Workers] = set()
+
+class AtWork(Protocol):
+    """Workers that the runs on ``loop`` (asyncio) or token (trio) may be waiting for."""
+
+    loop: Any
+
+    def under_way(self) -> int: ...
+
+
+OPEN: set[AtWork] = set()
+
+
+def loop_of(backend: Backend) -> Any:
+    return getattr(backend, "loop", None) or getattr(backend, "token", None)
 
 
 def calls_under_way(loop: object) -> int:
-    """How many calls of threads the runs on this loop (asyncio) or token (trio) wait for.
+    """How many calls of threads and processes the runs on this loop (asyncio) or token (trio) wait for.
 
     A virtual clock must not jump while there are any.
     """
-    return sum(w.busy or (w.ending is not None and w.alive) for w in tuple(OPEN) if w.loop is loop)
+    return sum(workers.under_way() for workers in tuple(OPEN) if workers.loop is loop)
 
 
 class Workers:
@@ -47,7 +60,7 @@ class Workers:
 
     async def __aenter__(self) -> Call:
         self.backend = backend = current(THE_WORLD)
-        self.loop = getattr(backend, "loop", None) or getattr(backend, "token", None)
+        self.loop = loop_of(backend)
         OPEN.add(self)
         self.threads = [threading.Thread(target=self._work, name=f"kayrx worker {number}", daemon=True)
                         for number in range(1, self.place.workers + 1)]
@@ -66,6 +79,9 @@ class Workers:
         if not self.abandoned:
             for thread in self.threads:  # each has done its last step, and is about to be gone
                 thread.join()
+
+    def under_way(self) -> int:
+        return self.busy or (self.alive if self.ending is not None else 0)
 
     def abandon(self) -> int:
         """Wait for no call any more; gives how many are still under way."""

@@ -20,6 +20,7 @@ from kayrx.nodes.place import Call, Failed, Processes
 from kayrx.runtime import worker as inside
 from kayrx.runtime.backend import current
 from kayrx.runtime.batches import given
+from kayrx.runtime.place import OPEN, loop_of
 from kayrx.runtime.remote import Answer, Carried, Worker, ending, main_module
 from kayrx.runtime.world import THE_WORLD
 
@@ -80,13 +81,21 @@ class Pool:
 
     async def __aenter__(self) -> Call:
         self.backend = current(THE_WORLD)
+        self.loop = loop_of(self.backend)
+        OPEN.add(self)
         return self.call
 
     async def __aexit__(self, *_: object) -> None:
         for worker in self.idle:
             worker.process.stdin.close()  # type: ignore[union-attr]  # all at once, then wait for each
-        while self.idle:
-            await self._bury(self.idle.popleft(), kill=False)
+        try:
+            while self.idle:
+                await self._bury(self.idle.popleft(), kill=False)
+        finally:
+            OPEN.discard(self)
+
+    def under_way(self) -> int:
+        return len(self.workers) - len(self.idle)
 
     def seat(self) -> Seat:
         return Seat(self)

@@ -15,7 +15,7 @@ from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node, Opens
 from kayrx.plan import emitting, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
-from kayrx.plan.plan import Options, Plan, Step
+from kayrx.plan.plan import Options, Plan, Step, every
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
 from kayrx.plan.turns import turns
@@ -30,7 +30,9 @@ class Program:
         self.options = plan.options
         self.told = told  # the fates of items are kept for `Run.events`; else ids serve letters alone
         self._units: dict[int, Any] = {}
+        self._bodies: dict[int, tuple[Code, ...]] = {}
         self._calls: list[Code] = []
+        self.inside: dict[int, str] = {}  # steps in the body of a group, where items carry no ids: the group's label
 
     # -- linear plans ----------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class Program:
         return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
 
     @cached_property
-    def turns(self) -> dict[int, int]:
+    def turns(self) -> dict[int, tuple[int, ...]]:
         return turns(self.plan)
 
     @cached_property
@@ -135,13 +137,30 @@ class Program:
             made = self._units[id(step)] = shape(step.inner, self.options)
         return made.function
 
+    def body(self, step: Step, waits: bool) -> tuple[Code, ...]:
+        """The body of a group, as generators that rest between two items: each reads the one before it.
+
+        One that waits is one async generator.
+        """
+        made = self._bodies.get(id(step))
+        options = replace(self.options, events=False)
+        if made is None and waits:
+            made = (shapes.pump(step.inner, options, yields=True, rests=True, awaits=True),)
+        elif made is None:
+            nodes = step.node.body.nodes  # type: ignore[attr-defined]
+            made = tuple(shapes.pump(run, options, yields=True, rests=True)
+                         for run in plan_of(nodes, options).segments[0].runs)
+        self._bodies[id(step)] = made
+        self.inside |= {id(inner): step.label for code in made for inner in every(code.steps)}
+        return made
+
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "agen") if n in made]
         found += made["push"].codes if "push" in made else ()
         found += [*made.get("before", ()), *made.get("rests", ()), *self._units.values(), *self._calls]
-        return found + [c for cs in made.get("mains", ()) for c in cs]
+        return found + [c for cs in (*made.get("mains", ()), *self._bodies.values()) for c in cs]
 
 
 def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: bool = False,

@@ -19,10 +19,11 @@ import anyio
 
 from kayrx.errors import RunError
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed
+from kayrx.nodes import ends, feed, files
 from kayrx.nodes.place import threads
 from kayrx.plan.shapes import HINTED
 from kayrx.runtime.interrupt import Interrupt, Interrupted
+from kayrx.runtime.tailing import Follower
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
@@ -188,6 +189,21 @@ async def in_thread(open_: Callable[[], Iterator[Any]], place: Any, most: int) -
 @aiterate.register(ends.Lines)
 def _(node: ends.Lines, run: Context) -> AsyncIterator[str]:
     return in_thread(lambda: iterate(node, run), threads(1), node.chunk)
+
+
+@aiterate.register(files.Tail)
+async def _(node: files.Tail, run: Context) -> AsyncIterator[str]:
+    follower = Follower(node)
+    try:
+        async with threads(1).start(lambda _: follower.look()) as call:
+            while True:
+                lines = (await call((None,)))[0]
+                for line in lines or ():
+                    yield line
+                if lines is None:
+                    await run.backend.sleep(node.every)
+    finally:
+        follower.close()
 
 
 @aiterate.register(feed.Fed)

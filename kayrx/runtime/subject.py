@@ -95,7 +95,7 @@ class Subject(Generic[T]):
 
     def on_error(self, error: Exception) -> None:
         """End with an error."""
-        self._error = error
+        self._error = self._error if self._ended else error
         self._finish(lambda entry: entry[1](error))
 
     def on_completed(self) -> None:

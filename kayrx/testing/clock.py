@@ -28,7 +28,7 @@ from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import loop_running
 from kayrx.runtime.place import calls_under_way
 from kayrx.runtime.world import World
-from kayrx.testing.schedules import DrawnLoop, trio_order
+from kayrx.testing.order import DrawnLoop, trio_order
 
 T = TypeVar("T")
 PATIENCE = 1.0

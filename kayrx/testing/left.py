@@ -45,8 +45,9 @@ def _files() -> dict[str, str]:
 
 
 def _children() -> set[int]:
+    """The processes that this one has started; none where there is no /proc to ask."""
     found: set[int] = set()
-    for task in os.listdir("/proc/self/task"):
+    for task in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
         try:
             with open(f"/proc/self/task/{task}/children") as file:
                 found.update(map(int, file.read().split()))

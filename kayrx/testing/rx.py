@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
 from reactivex import abc
 
-from kayrx.runtime.hosted import SegmentScheduler
+from kayrx.runtime.timers import SegmentScheduler
 
 
 class LoopScheduler(SegmentScheduler):
     """A reactivex scheduler whose actions run in one task of the running loop."""
 
     def __init__(self) -> None:
-        run: Any = SimpleNamespace(backend=SimpleNamespace(now=anyio.current_time))
-        super().__init__(run)
+        super().__init__(anyio.current_time)
         self._changed = anyio.Event()
 
     def _at(self, due: float, action: Any, state: Any) -> abc.DisposableBase:

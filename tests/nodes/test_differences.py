@@ -227,6 +227,23 @@ def _() -> None:
     assert {(kx.source([1]) >> kx.materialize()).collect()[0] for _ in range(2)} == {kx.OnNext(1)}
 
 
+@shows("group_by")
+def _() -> None:
+    def each_once() -> Any:
+        return [*range(1001), 0]
+
+    counted = reactivex.compose(ops.group_by(lambda x: x), ops.flat_map(ops.count()))
+    assert theirs(reactivex.from_iterable(each_once()).pipe(counted)) == [2] + [1] * 1000
+    assert (kx.source(each_once()) >> kx.group_by(kx.it, kx.count())).collect() == [1] * 1002
+
+
+@shows("window")
+def _() -> None:
+    counted = reactivex.compose(ops.window_with_count(2), ops.flat_map(ops.count()))
+    assert theirs(reactivex.of(1, 2).pipe(counted)) == [2, 0]
+    assert (kx.source([1, 2]) >> kx.window(2, kx.count())).collect() == [2]
+
+
 @shows("merge, combine_latest of cold sources")
 def _() -> None:
     now = ImmediateScheduler.singleton()

@@ -1,4 +1,4 @@
-"""explain and check: the plan in words, exactly."""
+"""explain: the plan in words, exactly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-import reactivex
-from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
@@ -117,27 +115,3 @@ def test_options_show() -> None:
 
     assert "  step: parse\n  step: str" in graph.explain(fuse=False)
     assert graph.explain(events=True).endswith("costs:\n  ids: an id is carried with every item, for events or letters")
-
-
-@pytest.mark.parametrize(("graph", "says"), [
-    (kx.source([1]) >> kx.rx(ops.take(1)), "may release any number of items at once (unbounded); say max_burst=n"),
-    (kx.source([1]) >> kx.buffer(seconds=2), "holds as many items as come in 2 s (unbounded); add count="),
-    (kx.source(reactivex.never()) >> ask, "is hot and cannot wait: more than its gate holds fails the run"),
-    (kx.source([1]) >> kx.backpressure(2, overflow="latest"), "loses items when it is full (latest)"),
-    (kx.source(lambda: [1]) >> kx.retry(2),
-     "is opened from its beginning by each retry, so items repeat; give cursor="),
-], ids=range(5))
-def test_check_warns_in_one_line_with_the_users_line(graph: Graph[Any, Any], says: str) -> None:
-    """Each warning names the node and its line, what happens, and what to do."""
-    warnings = graph.check()
-
-    assert len(warnings) == 1 and says in warnings[0] and " at test_explain.py:" in warnings[0]
-
-
-@pytest.mark.parametrize("graph", [
-    kx.source([1]) >> parse >> kx.to_list(), kx.source([1]) >> ask, kx.source([1]) >> kx.rx(ops.take(1), max_burst=1),
-    kx.source([1]) >> kx.buffer(count=2, seconds=1), kx.source([1]) >> kx.backpressure(2),
-], ids=range(5))
-def test_nothing_to_warn_of(graph: Graph[Any, Any]) -> None:
-    """A sound graph has no warnings."""
-    assert graph.check() == []

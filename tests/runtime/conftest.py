@@ -201,7 +201,13 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "zip of sources": lambda a: kx.zip(kx.source(a.later), kx.source(a.items)) >> kx.map(a.call),
     "newest of sources in time": lambda a: kx.combine_latest(kx.source(a.later), kx.source(a.items) >> kx.map(a.call)),
     "join of joins": lambda a: kx.merge(kx.zip(kx.source(a.items), kx.source(a.later)), kx.source(a.later)),
+    "replayed": lambda a: kx.concat(
+        s := kx.source(a.later) >> kx.share(replay=2), kx.timer(2) >> kx.map(a.call), s >> kx.map(a.call), s),
+    "shared by policies": lambda a: kx.merge(s := kx.source(a.later) >> kx.share(), s >> kx.backpressure(1, low=0)
+                                             >> kx.map(a.call), s >> kx.coalesce(3, max) >> kx.map(a.call)),
     "shared": lambda a: shared(kx.source(a.later) >> kx.map(a.call) >> kx.share()),
+    "groups that wait": lambda a: kx.source(a.items) >> kx.group_by(kx.it % 2, kx.map(a.call) >> kx.buffer(count=2)),
+    "groups of bodies": lambda a: kx.source(a.later) >> kx.group_by(kx.it % 2, kx.concat_map(a.many)) >> kx.take(7),
     "cut short": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.take(3),
     "cut short in a crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=4) >> kx.take_while(kx.it < 4),
     "cut short by a join": lambda a: kx.zip(kx.source(a.later) >> kx.take(2), kx.source(a.items) >> kx.map(a.call)),

@@ -14,7 +14,8 @@ from reactivex import operators as ops
 from reactivex.subject import Subject
 
 import kayrx as kx
-from kayrx.testing.probes import Handmade, until
+from kayrx.testing import left_behind
+from kayrx.testing.probes import Handmade, settled, until
 
 Virtual = Callable[[Any], Any]
 
@@ -310,3 +311,90 @@ def test_a_stop_gives_what_a_publisher_has_sent(virtual: Virtual) -> None:
         return run.result  # type: ignore[no-any-return]
 
     assert virtual(main) == [1, 2, 3] and upstream.cancelled == 1
+
+
+# -- timers of Rx outside a segment (law 4) ------------------------------------------------------
+
+
+def test_an_observable_of_timers_is_on_the_clock_of_the_run(virtual: Virtual, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of reactivex's own interval takes no time and no thread."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail(f"a thread was started: {self}"))
+
+    async def main() -> tuple[list[int], float]:
+        start = anyio.current_time()
+        out = await (kx.source(reactivex.interval(600)) >> kx.map(passed) >> kx.take(6) >> kx.to_list())
+        return out, anyio.current_time() - start
+
+    assert virtual(main) == ([0, 1, 2, 3, 4, 5], 3600)
+
+
+@pytest.mark.parametrize("graph", [
+    kx.delay(600), kx.map(abs) >> kx.rx(ops.delay(600)),
+    kx.broadcast(kx.delay(600), kx.filter(kx.it > 5)) >> kx.merge(),
+], ids=["delay", "rx", "in a branch"])
+def test_an_operator_keeps_time_on_the_running_loop(graph: Any, virtual: Virtual,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the subscriber chose no scheduler, reactivex would start a thread a timer."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail(f"a thread was started: {self}"))
+
+    async def main() -> tuple[list[int], float]:
+        start, over, out = anyio.current_time(), anyio.Event(), list[int]()
+        reactivex.of(1, 2).pipe(graph.operator()).subscribe(out.append, lambda error: pytest.fail(str(error)), over.set)
+        await over.wait()
+        return out, anyio.current_time() - start
+
+    assert virtual(main) == ([1, 2], 600)
+
+
+def test_a_timer_that_is_disposed_of_leaves_nothing(virtual: Virtual) -> None:
+    """The task of the timers ends with the last of them."""
+    async def main() -> list[int]:
+        out: list[int] = []
+        with left_behind() as left:
+            reactivex.of(1).pipe(kx.delay(600).operator()).subscribe(out.append).dispose()
+            await settled()
+        assert not left
+        return out
+
+    assert virtual(main) == []
+
+
+def test_an_observable_with_a_backoff_does_not_hold_the_loop(virtual: Virtual) -> None:
+    """Subscribed to on a loop it waits as a task; others go on meanwhile."""
+    calls: list[int] = []
+
+    def flaky(x: int) -> int:
+        calls.append(x)
+        if len(calls) < 3:
+            raise OSError
+        return x
+
+    async def main() -> tuple[list[int], list[float]]:
+        out, over, ticks = list[int](), anyio.Event(), list[float]()
+        graph = kx.source([7]) >> kx.map(flaky) >> kx.retry(3, backoff=kx.constant(10))
+        graph.to_observable().subscribe(out.append, lambda error: pytest.fail(str(error)), over.set)
+        while not over.is_set():
+            ticks.append(anyio.current_time())
+            await anyio.sleep(5)
+        return out, ticks
+
+    out, ticks = virtual(main)
+    assert out == [7] and len(ticks) >= 4
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_policy_asked_for_is_the_only_gate_in_front_of_work(concurrency: int, virtual: Virtual) -> None:
+    """drop_newest with one slot drops the third of three at once: no second gate swallows what it should drop."""
+    async def main() -> list[int]:
+        subject: Subject[int] = Subject()
+        graph = kx.source(subject) >> kx.backpressure(1, overflow="drop_newest") \
+            >> kx.map(second, concurrency=concurrency) >> kx.to_list()
+        async with graph.start() as run:
+            await subscribed(subject)
+            for number in range(40):
+                subject.on_next(number)
+                await settled(20)
+            subject.on_completed()
+        return run.result  # type: ignore[no-any-return]
+
+    assert len(virtual(main)) <= 2 * concurrency + 1

@@ -98,8 +98,14 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
                  {"delivered": 5}),
     "windows": (lambda: one_to(8) >> kx.sliding(3) >> kx.map(pause) >> kx.pairwise() >> kx.to_list(),
                 {"absorbed": 14, "delivered": 5}),
+    "group_by": (lambda: one_to(8) >> kx.group_by(kx.it % 3, kx.buffer(2)) >> kx.map(pause) >> kx.to_list(),
+                 {"absorbed": 8, "delivered": 5}),
+    "window": (lambda: one_to(8) >> kx.window(3, kx.flat_map(lambda x: [x, x]) >> kx.take(4)) >> kx.to_list(),
+               {"absorbed": 8, "delivered": 12}),
     "window_by": (lambda: one_to(8) >> kx.window_by(event_time=kx.it, sliding=(4, 2)) >> kx.map(pause) >> kx.to_list(),
                   {"absorbed": 8, "delivered": 6}),
+    "join": (lambda: one_to(8) >> kx.join(kx.source([3, 8]), within=1, event_time=kx.it) >> kx.map(pause)
+             >> kx.to_list(), {"absorbed": 7, "filtered": 3, "delivered": 5}),
     "window_by and late items": (
         lambda: kx.source([1, 9, 2, 12]) >> kx.window_by(event_time=kx.it, tumbling=4, late=kx.each(pause))
         >> kx.to_list(), {"absorbed": 3, "delivered": 4}),
@@ -139,6 +145,10 @@ SHAPES: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
     "divert_to": (lambda: one_to(5) >> kx.divert_to(kx.to_list(), kx.it > 3) >> kx.to_list(), {"delivered": 5}),
     "balance": (lambda: one_to(5) >> kx.balance(kx.map(pause), kx.map(pause)) >> kx.merge() >> kx.to_list(),
                 {"delivered": 5}),
+    "share": (lambda: kx.merge(shared := one_to(5) >> kx.share(), shared >> kx.filter(kx.it > 3)) >> kx.to_list(),
+              {"split": 5, "filtered": 3, "delivered": 7}),
+    "share that replays": (lambda: kx.concat(shared := one_to(5) >> kx.share(replay=2), shared) >> kx.to_list(),
+                           {"split": 5, "delivered": 7}),
     "race": (lambda: kx.race(one_to(3), one_to(4)) >> kx.to_list(), {"filtered": 4, "delivered": 3}),
     "merge_prioritized": (lambda: kx.merge_prioritized(one_to(3), one_to(4), priorities=(1, 2)) >> kx.to_list(),
                           {"delivered": 7}),

@@ -479,6 +479,21 @@ def test_a_letter_enters_inside_a_unit_without_guards() -> None:
     assert report == (1, 0, 0, 0, (["3"],))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
+    """Each under a key of its own, also where one item gives several; none is sent into another node of that name."""
+    store, service, outer = kx.memory_letters(99), Service(), Service(1, 2)
+    body = kx.flat_map(lambda x: [x, x]) >> kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store)
+    graph = (kx.source([1, 2]) >> kx.map(getattr(outer, way)).named("f") >> kx.dead_letter(store)
+             >> kx.flat_map(lambda x: [x, x]) >> kx.group_by(kx.it, body)).named("g")
+    for _ in range(2):
+        graph.run()
+    outer.seen()
+
+    assert [x.node for x in store.items()] == ["g.group_by.f"] * 16
+    assert graph.replay(store)[:3] == (0, 0, 16) and outer.seen() == []
+
+
 def test_nodes_of_one_name_are_told_apart() -> None:
     """By their place in the written graph, wherever the cuts are."""
     store, service = kx.memory_letters(99), Service(1)

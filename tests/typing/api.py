@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import queue
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Never, assert_type
 
 import reactivex
@@ -75,6 +75,7 @@ assert_type(kx.source(reactivex.of(1)), Graph[Never, int])
 assert_type(kx.interval(1), Graph[Never, int])
 assert_type(kx.timer(1), Graph[Never, int])
 assert_type(kx.lines("x"), Graph[Never, str])
+assert_type(kx.tail("x"), Graph[Never, str])
 assert_type(texts >> kx.to_list(), Sink[Never, list[str]])
 assert_type((texts >> kx.to_list()).run(), list[str])
 assert_type((texts >> kx.each(parse)).run(), None)
@@ -134,6 +135,7 @@ assert_type(texts >> kx.flat_map(tokens) >> kx.chunk(bytes=3), Graph[Never, byte
 def heard(notification: kx.Notification[int]) -> int:
     match notification:
         case kx.OnNext(value):
+            assert_type(notification, kx.OnNext[int])
             assert_type(value, int)
             return value
         case kx.OnError(error):
@@ -220,6 +222,26 @@ assert_type(list(kx.sqlite_letters("x.db", codec=kx.pickle_codec).items(done=Non
 store: kx.LetterStore = kx.memory_letters(9)
 codec: kx.Codec = kx.pickle_codec
 
+# -- one by one: what each name makes of its input
+assert_type(texts >> kx.skip(1) >> kx.take_while(str.isdigit), Graph[Never, str])
+assert_type(texts >> kx.distinct_until_changed() >> kx.distinct_until_changed(len), Graph[Never, str])
+assert_type(texts >> kx.count(), Graph[Never, int])
+assert_type(kx.sum(), Graph[float, float])
+assert_type(texts >> kx.sliding(2), Graph[Never, list[str]])
+assert_type(texts >> kx.filter(kx.it != "") >> kx.map(parse), Graph[Any, int])
+assert_type(texts >> kx.debounce(1) >> kx.throttle_first(1) >> kx.sample(1) >> kx.delay(1), Graph[Never, str])
+assert_type(texts >> kx.share() >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.backpressure(1, overflow=kx.conflate(longest)), Graph[Never, str])
+assert_type(texts >> kx.partition(str.isdigit, kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.branch({"a": kx.map(parse), "b": kx.map(ask)}), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.timeout(first=1, idle=2) >> kx.fallback(ask, parse), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.retry(2, backoff=kx.exponential(1)) >> kx.dead_letter([]), Graph[Never, int])
+assert_type(kx.exponential(0.2, cap=5).wait(2), float)
+assert_type(kx.queue_source(4).dropped, int)
+assert_type(kx.source(kx.Subject[str]()) >> kx.map(parse), Graph[Never, int])
+assert_type(kx.Subject[str]() >> kx.map(parse), Graph[Never, int])
+assert_type(kx.Subject[str]().pipe(ops.take(1)), reactivex.Observable[Any])
+
 # -- combine
 assert_type(kx.merge(texts, texts), Graph[Any, str])
 assert_type(kx.concat(texts, texts), Graph[Any, str])
@@ -229,6 +251,12 @@ assert_type(kx.combine_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.zip_latest(texts, numbers), Graph[Never, tuple[str, int]])
 assert_type(kx.race(texts, texts), Graph[Any, str])
 assert_type(kx.merge_prioritized(texts, texts, priorities=(2, 1)), Graph[Any, str])
+assert_type(texts >> kx.group_by(len, kx.map(parse)), Graph[Never, int])
+assert_type(texts >> kx.group_by(ask, kx.map(parse) >> kx.map(show), max_groups=2), Graph[Never, str])
+assert_type(texts >> kx.window(2, kx.map(parse)), Graph[Never, int])
+assert_type(texts >> kx.join(numbers, within=2), Graph[Never, tuple[str, int]])
+assert_type(texts >> kx.join(numbers, within=(1, 2), key=(len, show), event_time=(second, float), lateness=1),
+            Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers), Graph[Never, tuple[str, int]])
 assert_type(texts >> kx.with_latest_from(numbers, texts), Graph[Never, tuple[str, int, str]])
 assert_type(texts >> kx.take_until(numbers) >> kx.map(parse), Graph[Never, int])
@@ -236,6 +264,7 @@ assert_type(texts >> kx.skip_until(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.pause_when(numbers) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.buffer(until=texts) >> kx.map(sum), Graph[Never, int])
 assert_type(texts >> kx.broadcast(kx.map(parse), kx.map(ask)), Graph[Never, int])
+assert_type(texts >> kx.share(replay=2) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.balance(kx.map(parse), kx.map(ask)), Graph[Never, int])
 assert_type(texts >> kx.also_to(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.wire_tap(kx.each(parse)) >> kx.map(parse), Graph[Never, int])
@@ -263,7 +292,45 @@ assert_type(texts.to_observable(), reactivex.Observable[str])
 operated: Callable[[Any], reactivex.Observable[int]] = kx.map(parse).operator()
 assert_type(texts.explain(), str)
 assert_type(texts.check(), list[str])
+assert_type(texts.check(trial=["1"], world=kx.World()), list[str])
 assert_type(kx.constant(1).wait(1), float)
+
+# -- values and errors
+
+
+class Kept:
+    def read(self, cursor: Any, n: int) -> tuple[list[str], Any]:
+        return [], None
+
+
+def placed(place: kx.Placement, letter: kx.Letter, store: kx.Replayable[str], node: kx.Node) -> None:
+    assert_type(place.workers + place.in_flight + place.batch, int)
+    assert_type((letter.attempts, letter.error), tuple[int, Exception])
+    assert_type(store.read(None, 2)[0], Sequence[str])
+    assert_type((node.where, node.label), tuple[str, str])
+
+
+kept: kx.Replayable[str] = Kept()
+assert_type(kx.Options(chunk=1).chunk, int)
+assert_type(texts.nodes, tuple[kx.Node, ...])
+whole: kx.Graph[Never, int] = texts >> kx.map(parse)
+listed: kx.Sink[Never, list[int]] = whole >> kx.to_list()
+assert_type(whole, kx.Graph[Never, int])
+assert_type(listed, kx.Sink[Never, list[int]])
+assert_type(kx.CallTimeout("late", "first").which, str)
+
+
+def failed(error: Exception) -> None:
+    match error:
+        case kx.GraphError() | kx.CompileError() | kx.MissingDependency():
+            assert_type(error, kx.GraphError | kx.CompileError | kx.MissingDependency)
+        case kx.GateOverflow() | kx.GateDeadlock() | kx.AbandonedCall() | kx.WorkerDied():
+            assert_type(error, kx.GateOverflow | kx.GateDeadlock | kx.AbandonedCall | kx.WorkerDied)
+        case kx.RunError():
+            assert_type(error, kx.RunError)
+        case kx.KayrxError():
+            assert_type(error, kx.KayrxError)
+
 
 # -- the testing kit
 
@@ -292,6 +359,7 @@ texts >> kx.map(parse) >> kx.map(parse)  # type: ignore[arg-type]
 parsed = kx.map(parse)
 numbers >> parsed  # type: ignore[operator]
 [1, 2] >> parsed  # type: ignore[operator]
+kx.Subject[int]() >> parsed  # type: ignore[operator]
 numbers >> parse  # type: ignore[operator]
 texts >> kx.to_list() >> kx.map(parse)  # type: ignore[operator]
 texts >> 5  # type: ignore[operator]
@@ -307,8 +375,10 @@ kx.retry(2, jitter="some")  # type: ignore[arg-type]
 kx.dead_letter("failed.db")  # type: ignore[arg-type]
 kx.sqlite_letters("failed.db", codec=parse)  # type: ignore[arg-type]
 texts.replay([])  # type: ignore[arg-type]
+kx.share(replay="2")  # type: ignore[arg-type]
 kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]
+numbers >> kx.group_by(show, kx.map(parse))  # type: ignore[arg-type]
 texts >> kx.take_until(3)  # type: ignore[arg-type]
 kx.map(parse, on=kx.processes("2"))  # type: ignore[arg-type]
 kx.map(parse, on=2)  # type: ignore[call-overload]

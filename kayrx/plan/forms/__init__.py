@@ -1,9 +1,21 @@
 """Forms: what each node does to one item, as lines of a generated function.  A family a file."""
 
-from kayrx.plan.forms import about, chunks, ends, eventtime, growth, position, select, stateful, transform, windows
+from kayrx.plan.forms import (
+    about,
+    chunks,
+    ends,
+    eventtime,
+    groups,
+    growth,
+    position,
+    select,
+    stateful,
+    transform,
+    windows,
+)
 from kayrx.plan.forms.base import end, gives_at_end, has_form, item, result
 
 __all__ = [
-    "about", "chunks", "end", "ends", "eventtime", "gives_at_end", "growth", "has_form", "item", "position", "result",
-    "select", "stateful", "transform", "windows",
+    "about", "chunks", "end", "ends", "eventtime", "gives_at_end", "groups", "growth", "has_form", "item",
+    "position", "result", "select", "stateful", "transform", "windows",
 ]

@@ -64,6 +64,19 @@ def let_go(e: Emitter, held: str) -> None:
         e.line(f"run.fate({held}[0], 'filtered', {e.label})")
 
 
+def of_parents(e: Emitter, many: str, *, asynchronous: bool = False) -> str:
+    """Open a loop over pairs of a value and the ids that it is made of; None as ids: it is the item itself."""
+    y, ids = e.value(), e.value("ids")
+    if asynchronous:
+        e.open_async_loop(f"{y}, {ids}", many)
+    else:
+        e.open_loop(f"for {y}, {ids} in {many}:")
+    if e.options.events:
+        before, e.ident = e.ident, f"i{e.number}"
+        e.line(f"{e.ident} = {before} if {ids} is None else run.made({e.label}, {ids})")
+    return y
+
+
 def gives_at_end(node: Node) -> bool:
     """True if the node may give something when its input has completed."""
     return end.dispatch(type(node)) is not end.dispatch(object)

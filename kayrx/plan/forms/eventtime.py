@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from kayrx.nodes import eventtime
 from kayrx.plan.emit import Emitter
-from kayrx.plan.forms.base import end, item
+from kayrx.plan.forms.base import end, item, of_parents
 from kayrx.plan.panes import Panes
 
 
 def panes_of(node: eventtime.WindowBy, e: Emitter) -> str:
     assert e.step is not None
     return e.state("panes", f"{e.param('Panes', Panes)}({e.param('node', node)}, {e.param('where', e.step.where)})")
-
-
-def given(e: Emitter, many: str) -> str:
-    """A loop over windows, each made of the items that it holds."""
-    y = e.value()
-    e.open_loop(f"for {y}, ids{e.number} in {many}:")
-    if e.options.events:
-        before, e.ident = e.ident, f"i{e.number}"
-        e.line(f"{e.ident} = {before} if ids{e.number} is None else run.made({e.label}, ids{e.number})")
-    return y
 
 
 @item.register
@@ -46,9 +36,9 @@ def _(node: eventtime.WindowBy, e: Emitter, x: str) -> str:
         e.line(f"run.tell('late', node={e.label}, key={key}, time={time})")
         e.fate("dropped")
         e.dedent()
-    return given(e, f"{panes}.given({opened}, {time}, {x})")
+    return of_parents(e, f"{panes}.given({opened}, {time}, {x})")
 
 
 @end.register
 def _(node: eventtime.WindowBy, e: Emitter) -> str:
-    return given(e, f"{panes_of(node, e)}.rest()")
+    return of_parents(e, f"{panes_of(node, e)}.rest()")
