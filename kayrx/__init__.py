@@ -25,6 +25,7 @@ install(
     groups="kayrx.runtime.groups",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
+    replay="kayrx.runtime.replay",
     rx="kayrx.runtime.observable",
 )
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.io.codecs import Codec, pickle_codec
+    from kayrx.io.letters import json_letters, memory_letters, sqlite_letters
     from kayrx.nodes.about import (
         Notification,
         OnCompleted,
@@ -72,7 +75,6 @@ if TYPE_CHECKING:
     from kayrx.nodes.groups import group_by, window
     from kayrx.nodes.growth import expand
     from kayrx.nodes.guards import (
-        Letter,
         constant,
         dead_letter,
         exponential,
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     )
     from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
+    from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
@@ -113,6 +116,8 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
                     "MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.io.codecs": "Codec pickle_codec",
+    "kayrx.io.letters": "json_letters memory_letters sqlite_letters",
     "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
                          "with_index",
     "kayrx.nodes.chunks": "chunk",
@@ -125,9 +130,10 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
     "kayrx.nodes.groups": "group_by window",
     "kayrx.nodes.growth": "expand",
-    "kayrx.nodes.guards": "Letter constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.guards": "constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
+    "kayrx.nodes.letters": "Letter LetterStore Replayed",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
@@ -149,19 +155,20 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError",
-    "KayrxError", "Letter", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext",
-    "Options", "Placement", "Replayable", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied",
-    "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "chunk", "coalesce",
-    "combine_latest", "concat", "concat_map", "conflate", "constant", "count", "dead_letter", "debounce",
-    "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed", "divert_to", "each",
-    "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first", "flat_map", "group_by",
-    "ignore_elements", "interval", "it", "join", "keep_alive", "last", "lines", "map", "materialize", "merge",
-    "merge_prioritized", "pairwise", "partition", "pause_when", "prefetch", "processes", "queue_source", "race",
-    "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
-    "skip_until", "skip_while", "sliding", "source", "stateful_map", "sum", "switch_map", "tail", "take", "take_last",
-    "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list",
-    "unit", "window", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
+    "AbandonedCall", "CallTimeout", "Codec", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph",
+    "GraphError", "KayrxError", "Letter", "LetterStore", "MissingDependency", "Node", "Notification", "OnCompleted",
+    "OnError", "OnNext", "Options", "Placement", "Replayable", "Replayed", "Run", "RunError", "Sink", "Subject",
+    "Timestamp", "Window", "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast",
+    "buffer", "chunk", "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count",
+    "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed",
+    "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first",
+    "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters", "keep_alive", "last",
+    "lines", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
+    "pause_when", "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource",
+    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
+    "source", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last", "take_until",
+    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "window",
+    "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

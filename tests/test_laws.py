@@ -63,6 +63,12 @@ def picky(x: int) -> int:
     return x
 
 
+class Kept(list[Any]):
+    """A store from which letters could be replayed, so that ids are carried for it."""
+
+    def mark_done(self, *ids: str) -> None: ...
+
+
 def until(test: Callable[[int], bool], xs: list[int]) -> list[int]:
     """Items until and with the first that fails the test."""
     head = list(takewhile(test, xs))
@@ -182,6 +188,9 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "rx last": (kx.rx(ops.take_last(2)), lambda xs: xs[-2:]),
     "retry": (kx.map(abs) >> kx.retry(2), lambda xs: [abs(x) for x in xs]),
     "skip_errors": (kx.map(picky) >> kx.skip_errors(), lambda xs: [x for x in xs if x % 3]),
+    "dead_letter keyed": (kx.map(picky) >> kx.dead_letter(Kept()), lambda xs: [x for x in xs if x % 3]),
+    "dead_letter deep": (kx.flat_map(lambda x: [x, 3]) >> kx.map(picky) >> kx.dead_letter(Kept()),
+                         lambda xs: [x for x in xs if x % 3]),
     "fallback": (kx.map(picky) >> kx.fallback(lambda x: -x), lambda xs: [x if x % 3 else -x for x in xs]),
     "guarded filter": (kx.filter(picky) >> kx.skip_errors(), lambda xs: [x for x in xs if x % 3]),
     "guarded scan": (kx.scan(lambda s, x: s + picky(x), 0) >> kx.skip_errors(),
@@ -237,6 +246,8 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "dead_letter async": (kx.map(bump) >> kx.map(picky) >> kx.dead_letter(Kept()),
+                          lambda xs: [x + 1 for x in xs if (x + 1) % 3]),
     "stateful_map async": (kx.stateful_map(counted, kx.it % 3, 0), lambda xs: [
         x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
     "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),

@@ -39,6 +39,7 @@ VALUES = words("""
     AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError MissingDependency RunError
     WorkerDied  Graph Node Sink Options Placement Replayable Run World Failed Letter Window Timestamp Notification
     OnNext OnError OnCompleted  constant exponential resource
+    memory_letters json_letters sqlite_letters LetterStore Replayed Codec pickle_codec
     """)
 """Types, errors, and values that are given to a name above: they have no picture of their own."""
 

@@ -22,6 +22,7 @@ def app() -> typer.Typer:
     import typer
 
     from kayrx.cli.demo import demo
+    from kayrx.cli.letters import letters
 
     application = typer.Typer(name="kayrx", no_args_is_help=True, add_completion=False)
 
@@ -30,6 +31,7 @@ def app() -> typer.Typer:
         """Reactive streams for Python: graphs of nodes with bounded memory."""
 
     application.command()(demo)
+    application.add_typer(letters)
     return application
 
 

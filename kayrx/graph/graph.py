@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar, 
 from kayrx.door import floor
 from kayrx.errors import GraphError
 from kayrx.graph import join as joins
-from kayrx.graph.node import Node
+from kayrx.graph.node import Node, Opens
 
 if TYPE_CHECKING:
     from reactivex import Observable
 
     from kayrx.nodes.feed import Publisher as Feed, Pushing
+    from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.plan.plan import Plan
     from kayrx.runtime.publisher import Processor, Publisher
     from kayrx.runtime.run import Run
@@ -152,6 +153,36 @@ class Graph(Generic[In, Out]):
         return floor("engine").iterate(self)  # type: ignore[no-any-return]
 
     __iter__ = None  # list(graph) would hide a run; collect() names it
+
+    def replay(self, store: LetterStore | Opens, *, where: Callable[[Letter], object] | None = None,
+               graph: str | None = None, **options: Any) -> Replayed:
+        """Send the open letters of this graph in again, each at the node that failed, and mark those done that
+        get through; one that fails again stays, with raised attempts.
+
+        Runs:   all below the node, with fresh state, once for each node that has letters; nothing above it.
+        Again:  a letter is marked once its item was delivered, so one that was done is not sent in again; after
+                a kill in between it is: at least once, and ``letter.id`` tells.
+        In:     ``where(letter)`` chooses; ``graph`` is the name to look for, if not this graph's own (a letter's
+                ``graph``: the one given with ``.named()``, else its file and nodes).  Options: as in `run`.
+        Raises: GraphError for a graph without `dead_letter`, or a node into which nothing can be sent; what a node
+                without guards raises.
+        Source: message replay from dead-letter queues, as in brokers; at the failed node in none that we know.
+
+        >>> import kayrx as kx
+        >>> letters, known = kx.memory_letters(9), {"a": 1}
+        >>> graph = kx.source("ab") >> kx.map(lambda x: known[x]) >> kx.dead_letter(letters) >> kx.to_list()
+        >>> graph.run()
+        [1]
+        >>> known["b"] = 2
+        >>> graph.replay(letters)
+        Replayed(done=1, again=0, left=0, others=0, results=([2],))
+        """
+        return floor("replay").replay(self, store, where, graph, **options)  # type: ignore[no-any-return]
+
+    async def replayed(self, store: LetterStore | Opens, *, where: Callable[[Letter], object] | None = None,
+                       graph: str | None = None, **options: Any) -> Replayed:
+        """`replay` on the current asyncio or trio loop: ``await graph.replayed(store)``."""
+        return await floor("replay").replayed(self, store, where, graph, **options)  # type: ignore[no-any-return]
 
     # -- other faces -----------------------------------------------------------------------------
 

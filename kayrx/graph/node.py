@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 T = TypeVar("T")
 Role = Literal["source", "step", "sink", "fan_out", "fan_in", "guard"]
@@ -117,8 +117,22 @@ class Node:
         return replace(self, name=name)
 
 
+class Opens:
+    """A value that stands in a node for what a run opens: ``factory()``, once per run, closed with it.
+
+    ``blocking``  True if the opened object's calls block, so that on a loop they are made in a thread
+    """
+
+    __slots__ = ()
+    blocking: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+        @property
+        def factory(self) -> Callable[[], Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Resource(Generic[T]):
+class Resource(Opens, Generic[T]):
     """``factory()`` is called once per run and worker, and what it gives is closed with it."""
 
     factory: Callable[[], T]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Guards, one
-from kayrx.graph.node import Node
+from kayrx.graph.node import Node, Opens
 from kayrx.nodes.values import needs_function, span, whole
 
 T = TypeVar("T")
@@ -55,10 +55,10 @@ def exponential(first: float, *, factor: float = 2.0, cap: float = 60.0) -> Back
     return Backoff(first, factor, cap)
 
 
-class LetterStore(Protocol):
+class Appends(Protocol):
     """Where dead letters go: ``append`` has made the letter durable when it returns."""
 
-    def append(self, letter: Any) -> Any: ...
+    def append(self, letter: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +156,18 @@ class DeadLetter(Guard):
     on: Errors = Exception
 
     def __post_init__(self) -> None:
-        if not hasattr(self.store, "append") and not hasattr(self.store, "factory"):
+        if not hasattr(self.store, "append") and not isinstance(self.store, Opens):
             raise GraphError("dead_letter(store): the store needs append(letter); a list will do")
         _errors("dead_letter", self.on)
 
+    @property
+    def local(self) -> bool:
+        return not isinstance(self.store, Opens)
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """An item that could not be handled: what a dead-letter store is given.
-
-    ``item`` is the input of the guarded unit, ``error`` the user's exception as raised.
-    """
-
-    id: str
-    item: Any
-    node: str
-    error: Exception
-    traceback: str
-    attempts: int
-    time: float
+    @property
+    def keyed(self) -> bool:
+        """True if letters can be replayed from the store, so that each needs an id of its item alone."""
+        return isinstance(self.store, Opens) or hasattr(self.store, "mark_done")
 
 
 def timeout(seconds: float | None = None, *, first: float | None = None, idle: float | None = None,
@@ -234,10 +227,16 @@ def skip_errors(on: Errors = Exception) -> Guards[T]:
     return one(SkipErrors(on))  # type: ignore[no-any-return]
 
 
-def dead_letter(store: LetterStore, *, on: Errors = Exception) -> Guards[T]:
+def dead_letter(store: Appends | Opens, *, on: Errors = Exception) -> Guards[T]:
     """Put items on which the unit before it fails into ``store`` as `Letter`, and go on.
 
-    The item counts as handled when ``store.append(letter)`` has returned (or its awaitable is done).
+    Handled: an item counts as handled when ``store.append(letter)`` has returned (or its awaitable is done),
+             with `sqlite_letters` once the letter is on disk; ``graph.replay(store)`` sends it in again.
+    Keys:    in a store that can be replayed each item has its id (``explain`` says so), and a named graph over
+             a replayable source finds the same letter again in a second run.
+    Memory:  that of the store; a list grows with the letters.
+    Raises:  what ``append`` raises is the item's failure: a full disk loses no letter silently.
+    Source:  the dead-letter channel of Enterprise Integration Patterns.
 
     >>> import kayrx as kx
     >>> letters = []
@@ -249,5 +248,4 @@ def dead_letter(store: LetterStore, *, on: Errors = Exception) -> Guards[T]:
     return one(DeadLetter(store, on))  # type: ignore[no-any-return]
 
 
-__all__ = ["Backoff", "Letter", "constant", "dead_letter", "exponential", "fallback", "retry",
-           "skip_errors", "timeout"]
+__all__ = ["Backoff", "constant", "dead_letter", "exponential", "fallback", "retry", "skip_errors", "timeout"]

@@ -20,7 +20,18 @@ from kayrx.nodes import flow, select, units
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
-from kayrx.plan.traits import blocks, fed_by, is_pool, is_stage, is_told, of_a_queue, parks, queued, step_waits
+from kayrx.plan.traits import (
+    asks_ids,
+    blocks,
+    fed_by,
+    is_pool,
+    is_stage,
+    is_told,
+    of_a_queue,
+    parks,
+    queued,
+    step_waits,
+)
 
 DEFAULT = 16
 HOT = 1024
@@ -51,6 +62,7 @@ class Cutter:
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
         self.shared: dict[str, tuple[Draft, Sequence[Node]]] = {}
+        self.laid: list[Step] = []  # in written order, wherever the cuts are
 
     def draft(self, fed: Fed, head: Step | None = None, *, waits: bool = False) -> Draft:
         self.drafts.append(Draft(len(self.drafts), fed, head, waits=waits))
@@ -102,6 +114,7 @@ class Cutter:
 
     def lay(self, step: Step, ports: list[Draft]) -> list[Draft]:
         node = step.node
+        self.laid.append(step)
         match node.role:
             case "source":
                 fed = fed_by(node, self.loop)
@@ -222,14 +235,16 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
         or ((on_loop or streamed) and any(blocks(s) for s in steps))
-    cutter = Cutter(loop, not loop and not shaped, options)
+    if asks_ids(steps, linear := not loop and not shaped):
+        options = replace(options, events=True)
+    cutter = Cutter(loop, linear, options)
     ports = cutter.series(nodes)
     if streamed:
         (at,) = ports
         cutter.gates.append(Gate(len(cutter.gates), at.index, None, DEFAULT, "block", "stream() reads it"))
         at.outs.append(cutter.gates[-1].index)
     segments = [finished(draft, cutter.linear, options) for draft in cutter.drafts]
-    return Plan(relabelled(segments), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+    return Plan(relabelled(segments, cutter.laid), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
 
 
 def finished(draft: Draft, linear: bool, options: Options) -> Segment:
@@ -238,16 +253,15 @@ def finished(draft: Draft, linear: bool, options: Options) -> Segment:
                    draft.fan, tuple(draft.outs), draft.waits)
 
 
-def relabelled(segments: list[Segment]) -> tuple[Segment, ...]:
-    """The segments with every label distinct in the plan, so that a name finds one node."""
-    found = [s for seg in segments for s in ((seg.head,) if seg.head else ()) + seg.steps]
-    names = iter(uniquely([s.label for s in found]))
-    out = []
-    for seg in segments:
-        head = replace(seg.head, label=next(names)) if seg.head else None
-        runs = tuple(tuple(replace(s, label=next(names)) for s in run) for run in seg.runs)
-        out.append(replace(seg, head=head, runs=runs))
-    return tuple(out)
+def relabelled(segments: list[Segment], laid: list[Step]) -> tuple[Segment, ...]:
+    """The segments with every label distinct in the plan, so that a name finds one node; no cut changes a name."""
+    names = {id(s): name for s, name in zip(laid, uniquely([s.label for s in laid]), strict=True)}
+
+    def named(step: Step) -> Step:
+        return replace(step, label=names[id(step)])
+
+    return tuple(replace(seg, head=named(seg.head) if seg.head else None,
+                         runs=tuple(tuple(map(named, run)) for run in seg.runs)) for seg in segments)
 
 
 def takes_nothing(segment: Segment) -> bool:

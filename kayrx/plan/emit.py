@@ -126,8 +126,7 @@ class Emitter:
         fn = self.param("u", unit)
         wait = "await " if self.awaits else ""
         tuple_ = f"({', '.join(args)},)"
-        if self.options.events:
-            self.line(f"run.item = {self.ident}")
+        self.in_hand()
         if any(hasattr(g, "idle") for g in step.guards):
             self.line(f"{target} = {wait}{guard}.call({fn}, {tuple_})")
         else:
@@ -195,6 +194,16 @@ class Emitter:
         """Tell what became of the item."""
         if self.options.events:
             self.line(f"run.fate({self.ident}, {what!r}, {self.label})")
+
+    def enter(self, text: str) -> None:
+        """The item's id comes into the function, as ``text`` has it."""
+        if self.options.events:
+            self.line(text)
+
+    def in_hand(self) -> None:
+        """The guards about to be entered learn whose item it is."""
+        if self.options.events:
+            self.line(f"run.item = {self.ident}")
 
     def absorb(self) -> None:
         """The item goes into what the node holds, and ends there."""

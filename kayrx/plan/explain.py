@@ -179,4 +179,4 @@ def places(plan: Plan) -> list[str]:
 
 def costs(plan: Plan) -> list[str]:
     """What has been switched on and is not free."""
-    return ["events: an id is carried with every item"] if plan.options.events else []
+    return ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []

@@ -152,8 +152,8 @@ def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
 
 def entered(e: Emitter, seg: Segment) -> None:
     """An item comes into the run: it gets its id, (source, partition, offset)."""
-    if e.options.events:
-        e.line(f"i = run.enter({(seg.head.label if seg.head else '')!r})")
+    entry = f"i = run.enter({(seg.head.label if seg.head else '')!r})"
+    e.enter(entry if len(seg.runs) == 1 else "i, x = x")
 
 
 def look(e: Emitter) -> None:

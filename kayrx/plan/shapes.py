@@ -102,18 +102,20 @@ def result_of(e: Emitter, steps: Steps) -> str:
 # -- synchronous shapes --------------------------------------------------------------------------
 
 
-def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False, awaits: bool = False) -> Code:
+def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False, awaits: bool = False,
+         entry: str | None = None, hands: bool = False) -> Code:
     """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out, async with ``awaits``.
 
-    With ``rests`` it hands on every WAIT that its source gives, so that a reader can come back later.
-    """
-    e = Emitter(replace(options, events=False), awaits=awaits)
+    With ``rests`` it hands on every WAIT of its source, so that a reader can come back later.  Where ids are
+    asked for, items get theirs by the source's name ``entry``, or come and (``hands``) go as pairs."""
+    e = Emitter(options, awaits=awaits)
     if yields:
-        e.tail = lambda x: e.line(f"yield {x}")
+        e.tail = lambda x: e.line(f"yield ({e.ident}, {x})" if hands and options.events else f"yield {x}")
     e.depth = 2
     e.open_loop("for x in items:")
     if rests:
         e.line("if x is WAIT: yield WAIT; continue")
+    e.enter("i, x = x" if entry is None else f"i = run.enter({entry!r})")
     flow(e, steps, 0, "x")
     e.close_loop()
     completion(e, steps)

@@ -5,6 +5,7 @@ One row a node that differs from a plain synchronous step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 
 from kayrx.graph.node import Node
@@ -25,13 +26,16 @@ from kayrx.nodes import (
     until,
     windows,
 )
-from kayrx.nodes.guards import Retry, Timeout
+from kayrx.nodes.guards import DeadLetter, Retry, Timeout
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
 
 STATEFUL = (transform.Scan, stateful.StatefulMap)
 ITEMWISE = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, *STATEFUL,
             ends.Each, ends.SinkTo, units.Unit)
+IN_PLACE = (transform.Map, transform.Tap, *STATEFUL, select.Filter, select.Take, select.TakeWhile, select.Skip,
+            select.SkipWhile, select.Distinct, select.DistinctUntilChanged, about.WithIndex, about.Stamp,
+            flow.Backpressure)
 HOLDS_ALL = (ends.ToList,)
 
 
@@ -141,6 +145,16 @@ def fed_by(node: Node, loop: bool) -> Fed:
             return "aiter" if loop else "iter"
         case _:
             return "aiter" if waits(node) else "iter"
+
+
+def asks_ids(steps: Sequence[Step], linear: bool) -> bool:
+    """True if letters need the ids of items to be carried with them.
+
+    In a linear plan whose steps before the guard pass on what has just been read, the place of the source
+    is the id, and is looked up when somebody asks (ruling 15).
+    """
+    keyed = [i for i, s in enumerate(steps) if any(isinstance(g, DeadLetter) and g.keyed for g in s.guards)]
+    return bool(keyed) and not (linear and all(isinstance(s.node, IN_PLACE) for s in steps[1:keyed[-1]]))
 
 
 def queued(node: Node) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, guards, transform, until, windows
+from kayrx.nodes import ends, feed, flow, groups, guards, transform, until, windows
 from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
@@ -30,12 +30,15 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
     """Warnings, one a line, each with the node and its line; of a ``trial`` also those of what was measured."""
     plan = cut.compile(graph.nodes, Options(**options))
     measured = {} if trial is None or not plan.loop else floor("trial").measured(graph, list(trial), world, **options)
+    steps = list(known(graph, plan))
+    inside = {id(inner.node): step.node.word for step in steps if isinstance(step.node, groups.Grouping)
+              for inner in every(step.inner)}
     out = []
-    for step in known(graph, plan):
+    for step in steps:
         out += [f"{step.where} {note}" for note in notes(step.node)]
         if step.node.unbounded is not None:
             out.append(f"{step.where} {step.node.unbounded}")
-        out += retries(step)
+        out += [*retries(step), *letters(step, inside)]
         if plan.loop:
             out += loop_notes(step, measured)
     return [*out, *late(plan), *repeated(plan)]
@@ -104,6 +107,17 @@ def retries(step: Step) -> Iterator[str]:
                "those in between are lost; write it as source(connect, cursor=)")
     elif not resumes(step.node):
         yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
+
+
+def letters(step: Step, inside: dict[int, str]) -> Iterator[str]:
+    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group."""
+    for guard in step.guards:
+        if isinstance(guard, guards.DeadLetter) and guard.keyed and (word := inside.get(id(step.node))):
+            yield (f"{step.where} stands inside {word}(), into which no letter can be sent again; do what may fail "
+                   f"before or after {word}()")
+        elif isinstance(guard, guards.DeadLetter) and guard.keyed and "." not in (guard.name or ""):
+            yield (f"{step.where} writes letters of a graph without a name, which a replay finds only while its file "
+                   "and nodes are called the same; add .named('...') to the graph")
 
 
 def sends(step: Step) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kayrx.runtime.groups import Groups
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
+    from kayrx.runtime.replay import Session
     from kayrx.runtime.sources import Stoppable
 
 LOOK = 32
@@ -56,10 +57,11 @@ class Context:
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
         self.cursors: dict[Any, Any] = {}
-        self.ledger = ledger = Ledger(program.options.events)
+        self.ledger = ledger = Ledger(program.options.events, program.told)
         self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
         self.item: Any = None
         self.opened = Opened(program.resources)
+        self.replay: Session | None = None
         self.letters = 0
         self._id = ""
         self._looks = 0

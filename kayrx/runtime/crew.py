@@ -96,7 +96,9 @@ class Crew:
                 if seat is None:
                     return await guarded.call(one, (item,)) if guarded else await one(item)
                 with seat() as seated:
+                    ident = self.run.item
                     await seated.ready()  # outside the guards: waiting for a worker is no part of the call's time
+                    self.run.item = ident
                     return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
                         else await seated.one(item)
 
@@ -250,6 +252,7 @@ class Crew:
                 self.hire()
             run, value = self.run, self.run.ledger.value(item)
             run.ledger.lost(item, "split", self.step.label)
+            run.item = item[0] if run.ledger.exact else None
             many, child = guarded.each(self.fn, value) if guarded else outputs(self.fn, value), -1
             try:
                 async for value in many:

@@ -8,19 +8,17 @@ call from its beginning.  The same code serves a synchronous run, where nothing 
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from copy import copy
 from functools import partial, singledispatch
 from typing import TYPE_CHECKING, Any
 
-from kayrx.graph.node import Resource
 from kayrx.nodes import guards as data
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
-from kayrx.runtime.blame import attempts
 from kayrx.runtime.deadlines import Deadlines
 from kayrx.runtime.guards_many import Open, around_all, outputs, timed
+from kayrx.runtime.letters import addressed
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
@@ -35,11 +33,23 @@ class Guarded:
         self.step, self.run = step, run
         self.deadlines = Deadlines()
         self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
+        self.ident: Any = None  # the id of the item in hand, where ids are carried
+        self.inside = run.program.inside.get(id(step))
+        self.keyed = run.ledger.exact and self.inside is None and any(
+            isinstance(g, data.DeadLetter) and g.keyed for g in step.guards)
 
     def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
         """The same guards around one call of a worker, which is waited for outside their time."""
         one = copy(self)
         one.ready = ready
+        return one
+
+    def holding(self, ident: Any) -> Guarded:
+        """The same guards with an item in hand, for other items may be in others' hands meanwhile."""
+        if not self.keyed:
+            return self
+        one = copy(self)
+        one.ident = ident
         return one
 
     # -- one call, one outcome -------------------------------------------------------------------
@@ -72,8 +82,9 @@ class Guarded:
                 raise
 
         call: Call = attempt
+        one = self.holding(ident)
         for guard in self.step.guards:
-            call = partial(around, guard, call, args[-1], self)
+            call = partial(around, guard, call, args[-1], one)
         value = await call()
         if value is DROPPED and failed:
             letter = any(isinstance(g, data.DeadLetter) for g in self.step.guards)
@@ -85,8 +96,9 @@ class Guarded:
     async def each(self, many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
         """The outputs of a unit that gives many, inside its guards."""
         open_: Open = partial(outputs, many, x)
+        one = self.holding(self.run.item)
         for guard in self.step.guards:
-            open_ = partial(around_all, guard, open_, x, self)
+            open_ = partial(around_all, guard, open_, x, one)
         items = open_()
         try:
             async for item in items:
@@ -121,14 +133,13 @@ class Guarded:
             await self.run.backend.sleep(wait)
 
     async def letter(self, guard: data.DeadLetter, x: Any, error: Exception) -> None:
-        store = self.run.opened[guard.store] if isinstance(guard.store, Resource) else guard.store
-        letter = data.Letter(
-            id=f"{self.run.id}/{self.step.label}/{self.run.next_letter()}", item=x, node=self.step.label,
-            error=error, traceback="".join(traceback.format_exception(error)),
-            attempts=attempts(error), time=self.run.world.wall())
-        done = store.append(letter)
-        if inspect.isawaitable(done):
-            await done
+        """Keep a letter; the item is handled once this has returned."""
+        store, letter = addressed(self, guard, x, error)
+        kept = store.append(letter)
+        if inspect.isawaitable(kept):
+            kept = await kept
+        if kept is True:
+            self.tell("unread", error, item=x)
 
 
 def now(awaitable: Awaitable[Any]) -> Any:

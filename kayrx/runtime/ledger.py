@@ -1,13 +1,13 @@
 """The ledger: which items are in a run, and what became of each.
 
 An id is a position, (source, partition, offset, child ...); an item made of others has the id (node,
-0, number) and lists its parents.  Ids exist only in a run that was asked for events; such a run
-carries them beside its items, and each item ends exactly once (law 6).
+0, number) and lists its parents.  Ids exist only in a run that was asked for events, or whose letters
+need them; such a run carries them beside its items, and each item ends exactly once (law 6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Id = tuple[Any, ...]
@@ -19,8 +19,9 @@ class Ledger:
     Fates: delivered, filtered, absorbed, split, skipped, dead_letter, dropped, failed, cancelled.
     """
 
-    def __init__(self, exact: bool) -> None:
-        self.exact = exact
+    def __init__(self, exact: bool, told: bool) -> None:
+        self.exact, self.told = exact, told  # ids are kept; so is what becomes of them
+        self.watch: Callable[[Id, str], None] | None = None
         self.log: list[dict[str, Any]] = []
         self.alive: dict[Id, None] = {}
         self.counts: dict[str, int] = {}
@@ -34,8 +35,10 @@ class Ledger:
         return count
 
     def begin(self, ident: Id, parents: Sequence[Id] = ()) -> Id:
-        self.alive[ident] = None
-        self.log.append({"event": "entered", "id": ident, "parents": tuple(parents)})
+        if self.told or self.watch is not None:
+            self.alive[ident] = None
+        if self.told:
+            self.log.append({"event": "entered", "id": ident, "parents": tuple(parents)})
         return ident
 
     # -- what generated code calls ---------------------------------------------------------------
@@ -56,7 +59,10 @@ class Ledger:
         """An item has ended; what has ended already cannot end again."""
         if ident in self.alive:
             del self.alive[ident]
-            self.log.append({"event": what, "id": ident, "node": node})
+            if self.told:
+                self.log.append({"event": what, "id": ident, "node": node})
+            if self.watch is not None:
+                self.watch(ident, what)
 
     def close(self, failure: BaseException | None) -> None:
         """The run has ended: the item in hand at the failure has failed, all others are cancelled."""

@@ -5,16 +5,17 @@ Starting a run of a program opens sources and gates; nothing is compiled then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
-from kayrx.graph.node import Node, Resource
+from kayrx.graph.node import Node, Opens
 from kayrx.plan import emitting, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
-from kayrx.plan.plan import Options, Plan, Step
+from kayrx.plan.plan import Options, Plan, Step, every
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
 from kayrx.plan.turns import turns
@@ -24,19 +25,29 @@ from kayrx.runtime.resources import wanted
 class Program:
     """The code of a plan; each shape is linked when it is first asked for."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, nodes: Sequence[Node], *, told: bool = False) -> None:
+        self.plan, self.nodes = plan, nodes
         self.options = plan.options
+        self.told = told  # the fates of items are kept for `Run.events`; else ids serve letters alone
         self._units: dict[int, Any] = {}
         self._bodies: dict[int, tuple[Code, ...]] = {}
         self._calls: list[Code] = []
+        self.inside: dict[int, str] = {}  # steps in the body of a group, where items carry no ids: the group's label
 
     # -- linear plans ----------------------------------------------------------------------------
 
     @cached_property
     def before(self) -> tuple[Code, ...]:
         """The runs before the last one, as generators that the next pulls."""
-        return tuple(shapes.pump(run, self.options, yields=True) for run in self.plan.segments[0].runs[:-1])
+        return self._pumps(self.plan.segments[0].runs[:-1], yields=True, hands=True)
+
+    def _pumps(self, runs: Sequence[tuple[Step, ...]], *, hands: bool = False, **how: bool) -> tuple[Code, ...]:
+        """Runs as pumps, each read by the next; the first of the plan gives items their ids."""
+        segment = self.plan.segments[0]
+        entry = segment.head.label if segment.head else ""
+        return tuple(shapes.pump(
+            run, self.options, entry=entry if run is segment.runs[0] else None,
+            hands=hands or run is not segment.runs[-1], **how) for run in runs)
 
     def through(self, source: Iterator[Any], run: Any) -> Iterator[Any]:
         """``source`` as the last run reads it: through the runs before it."""
@@ -46,17 +57,16 @@ class Program:
 
     @cached_property
     def pump(self) -> Code:
-        return shapes.pump(self.plan.segments[0].runs[-1], self.options)
+        return self._pumps(self.plan.segments[0].runs[-1:])[0]
 
     @cached_property
     def gen(self) -> Code:
-        return shapes.pump(self.plan.segments[0].runs[-1], self.options, yields=True)
+        return self._pumps(self.plan.segments[0].runs[-1:], yields=True)[0]
 
     @cached_property
     def rests(self) -> tuple[Code, ...]:
         """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
-        runs = self.plan.segments[0].runs
-        return tuple(shapes.pump(run, self.options, yields=True, rests=True) for run in runs)
+        return self._pumps(self.plan.segments[0].runs, yields=True, rests=True)
 
     @cached_property
     def push(self) -> shapes.Pushes:
@@ -69,7 +79,8 @@ class Program:
     @cached_property
     def bare(self) -> bool:
         """True if no step asks anything of the run, so that a run needs no context."""
-        return not self.resources and not any(s.guards or s.inner or s.node.asks for s in self.plan.steps())
+        return not self.options.events and not self.resources \
+            and not any(s.guards or s.inner or s.node.asks for s in self.plan.steps())
 
     @cached_property
     def plain_items(self) -> Any:
@@ -83,7 +94,7 @@ class Program:
         return what if isinstance(what, (list, tuple, range)) else None
 
     @cached_property
-    def resources(self) -> tuple[tuple[Node, Resource[Any]], ...]:
+    def resources(self) -> tuple[tuple[Node, Opens], ...]:
         """What has to be opened for a run, with the node that needs it."""
         return tuple(wanted(self.plan))
 
@@ -101,7 +112,7 @@ class Program:
             return (segments.segment(seg, self.plan.gates, self.options),)
         emit = emitting.emitting(seg, self.plan.gates, self.options)
         if pool:
-            return (shapes.pump(seg.steps[:pool], self.options, yields=True), emit)
+            return (shapes.pump(seg.steps[:pool], replace(self.options, events=False), yields=True), emit)
         return (emit,)
 
     @cached_property
@@ -132,12 +143,15 @@ class Program:
         One that waits is one async generator.
         """
         made = self._bodies.get(id(step))
+        options = replace(self.options, events=False)
         if made is None and waits:
-            made = self._bodies[id(step)] = (
-                shapes.pump(step.inner, self.options, yields=True, rests=True, awaits=True),)
-        if made is None:
-            plan = plan_of(step.node.body.nodes, self.options)  # type: ignore[attr-defined]
-            made = self._bodies[id(step)] = Program(plan).rests
+            made = (shapes.pump(step.inner, options, yields=True, rests=True, awaits=True),)
+        elif made is None:
+            nodes = step.node.body.nodes  # type: ignore[attr-defined]
+            made = tuple(shapes.pump(run, options, yields=True, rests=True)
+                         for run in plan_of(nodes, options).segments[0].runs)
+        self._bodies[id(step)] = made
+        self.inside |= {id(inner): step.label for code in made for inner in every(code.steps)}
         return made
 
     def codes(self) -> list[Code]:
@@ -158,7 +172,8 @@ def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: b
         if on_loop and (plain := program(graph, options)).plan.loop:
             found = plain
         else:
-            found = Program(plan_of(graph.nodes, options, streamed=streamed, on_loop=on_loop))
+            found = Program(plan_of(graph.nodes, options, streamed=streamed, on_loop=on_loop), graph.nodes,
+                            told=options.events)
         graph._faces[key] = found
     return found
 

@@ -114,4 +114,4 @@ def test_options_show() -> None:
     graph = kx.source([1]) >> parse >> str
 
     assert "  step: parse\n  step: str" in graph.explain(fuse=False)
-    assert graph.explain(events=True).endswith("costs:\n  events: an id is carried with every item")
+    assert graph.explain(events=True).endswith("costs:\n  ids: an id is carried with every item, for events or letters")

@@ -43,6 +43,10 @@ async def pages(text: str) -> list[float]:
     return [0.0]
 
 
+def kept() -> list[kx.Letter]:
+    return []
+
+
 def opened() -> Iterator[str]:
     return iter(())
 
@@ -208,6 +212,15 @@ assert_type(texts >> kx.map(parse) >> kx.retry(3) >> kx.skip_errors(), Graph[Nev
 assert_type(numbers >> kx.sink(queue.Queue[int]()), Sink[Never, Any])
 assert_type(texts >> kx.sink(sys.stdout), Sink[Never, Any])
 assert_type(texts >> kx.sink(kx.resource(opened)), Sink[Never, None])
+assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.sqlite_letters("x.db")), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.json_letters("x", fsync=False)), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.resource(kept)), Graph[Never, int])
+assert_type(texts >> kx.each(parse) >> kx.dead_letter(kx.memory_letters(9)), Sink[Never, None])
+assert_type(texts.replay(kx.memory_letters(), where=lambda letter: letter.attempts < 3), kx.Replayed)
+assert_type(texts.replay(kx.sqlite_letters("x.db"), graph="before", backend="trio").done, int)
+assert_type(list(kx.sqlite_letters("x.db", codec=kx.pickle_codec).items(done=None)), list[kx.Letter])
+store: kx.LetterStore = kx.memory_letters(9)
+codec: kx.Codec = kx.pickle_codec
 
 # -- one by one: what each name makes of its input
 assert_type(texts >> kx.skip(1) >> kx.take_while(str.isdigit), Graph[Never, str])
@@ -270,6 +283,7 @@ async def faces() -> None:
             assert_type(item, int)
     async for text in texts:
         assert_type(text, str)
+    assert_type(await texts.replayed(kx.memory_letters()), kx.Replayed)
     async with texts.start() as run:
         assert_type(run, kx.Run)
 
@@ -358,6 +372,9 @@ numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.dead_letter("failed.db")  # type: ignore[arg-type]
+kx.sqlite_letters("failed.db", codec=parse)  # type: ignore[arg-type]
+texts.replay([])  # type: ignore[arg-type]
 kx.share(replay="2")  # type: ignore[arg-type]
 kx.also_to(kx.map(parse))  # type: ignore[arg-type]
 kx.unit(parse)  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
     if e.step.guards:
         each = e.state("each", f"run.guard({e.param('guards', e.step)})")
         many = f"{each}.{'each' if e.awaits else 'each_now'}({e.param('f', node.fn)}, {x})"
+        e.in_hand()
         open_each(e, y, many, asynchronous=e.awaits)
     elif is_async_generator(node.fn):
         open_each(e, y, e.call(node.fn, x), asynchronous=True)
@@ -59,6 +60,7 @@ def _(node: units.Unit, e: Emitter, x: str) -> str:
     y = e.value()
     each = e.state("each", f"run.guard({e.param('guards', e.step)})")
     many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}), {x})"
+    e.in_hand()
     open_each(e, y, many, asynchronous=e.awaits)
     return y
 

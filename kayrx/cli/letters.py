@@ -1,0 +1,188 @@
+"""``kayrx letters``: look at dead letters, send them in again, and take them elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kayrx.errors import KayrxError
+from kayrx.graph.graph import Graph
+from kayrx.graph.node import Opens
+from kayrx.io import records
+from kayrx.io.codecs import json_codec
+from kayrx.io.letters import json_letters, sqlite_letters
+from kayrx.nodes.guards import DeadLetter
+from kayrx.nodes.letters import Letter, Replayed
+from kayrx.plan.reentry import Reentries
+
+SHOWN = 70    # characters of an item or error in a list
+
+letters = typer.Typer(name="letters", no_args_is_help=True, help="Dead letters: items that failed for good.")
+
+Target = Annotated[str, typer.Argument(metavar="APP:GRAPH", help="The module and the graph in it, as in `app:graph`.")]
+Store = Annotated[Path | None, typer.Option(
+    "--store", help="The file, if the graph has several stores: JSON lines if it ends in .jsonl, else SQLite.")]
+Node = Annotated[str | None, typer.Option("--node", help="Only letters of this node.")]
+Kind = Annotated[str | None, typer.Option("--error", help="Only letters of this type of error, as in `ValueError`.")]
+Done = Annotated[bool, typer.Option("--done", help="Those that are done instead of those that are open.")]
+
+
+class Choice:
+    """The letters that the options of a command ask for."""
+
+    def __init__(self, node: str | None, kind: str | None, ids: list[str] | None = None) -> None:
+        self.node, self.kind, self.ids = node, kind, ids
+
+    def __call__(self, letter: Letter) -> bool:
+        return self.node in (None, letter.node) and self.kind in (None, letter.kind) \
+            and (not self.ids or letter.id in self.ids)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An error that the user can do something about is one line, and ends the command with 1."""
+    try:
+        yield
+    except (KayrxError, OSError, LookupError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def graph_at(target: str) -> Graph[Any, Any]:
+    """The graph named by ``app:graph``; a function without arguments is called for it."""
+    module, _, name = target.partition(":")
+    if not module or not name:
+        raise typer.BadParameter(f"{target!r}: write module:graph, as in app:answers")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise typer.BadParameter(f"there is no module {error.name!r} here") from None
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise typer.BadParameter(f"{module} has no {name!r}") from None
+    found = found if isinstance(found, Graph) or not callable(found) else found()
+    if not isinstance(found, Graph):
+        raise typer.BadParameter(f"{target} is a {type(found).__name__}, not a graph")
+    return found
+
+
+def store_of(graph: Graph[Any, Any], path: Path | None) -> Any:
+    """The store that the graph's guards write to, or the one in the file."""
+    stores = {guard.store for step in Reentries(graph.nodes).laid for guard in step.guards
+              if isinstance(guard, DeadLetter) and isinstance(guard.store, Opens)}
+    named = {str(getattr(store, "path", store)): store for store in stores}
+    if path is not None:
+        return named.get(str(path)) or (json_letters if path.suffix == ".jsonl" else sqlite_letters)(path)
+    if len(named) != 1:
+        raise typer.BadParameter(f"the graph has {len(named)} stores on disk{': ' if named else ''}"
+                                 f"{', '.join(sorted(named))}; say which: --store PATH")
+    (store,) = stores
+    return store
+
+
+@letters.command("list")
+def list_letters(target: Target, store: Store = None, node: Node = None, error: Kind = None,
+                 done: Done = False) -> None:
+    """List letters, the oldest first."""
+    with told():
+        count = 0
+        for letter in store_of(graph_at(target), store).items(done):
+            if Choice(node, error)(letter):
+                count += 1
+                typer.echo(f"{letter.id}\n    {short(item_text(letter))}\n    {short(f'{letter.kind}: {letter.error}')}"
+                           f"; {letter.attempts} attempt{'s' * (letter.attempts != 1)}, {moment(letter)}")
+        typer.echo(f"{count} {'done' if done else 'open'}")
+
+
+@letters.command("show")
+def show_letter(target: Target, key: Annotated[str, typer.Argument(metavar="ID")], store: Store = None) -> None:
+    """Show all that is known of one letter."""
+    with told():
+        letter = next((x for x in store_of(graph_at(target), store).items(None) if x.id == key), None)
+        if letter is None:
+            raise LookupError(f"there is no letter {key!r} in the store")
+        for name, value in fields(letter).items():
+            typer.echo(f"{name + ':':<10} {value}" if "\n" not in str(value) else f"{name}:\n{value}")
+
+
+@letters.command("replay")
+def replay_letters(
+    target: Target,
+    ids: Annotated[list[str] | None, typer.Argument(
+        metavar="[ID]...", help="Only these; all open ones without.")] = None,
+    store: Store = None, node: Node = None, error: Kind = None,
+    graph: Annotated[str | None, typer.Option("--graph", help="The name under which the letters are filed, if the "
+                                                              "graph has another one now.")] = None,
+) -> None:
+    """Send letters in again, each at the node that failed.
+
+    Ends with 1 if a letter failed again or had to stay.
+    """
+    with told():
+        found = graph_at(target)
+        report: Replayed = found.replay(store_of(found, store), where=Choice(node, error, ids), graph=graph)
+        typer.echo(f"{report.done} done, {report.again} failed again, {report.left} left; "
+                   f"{report.others} of other graphs")
+        if report.again or report.left:
+            raise typer.Exit(1)
+
+
+@letters.command("export")
+def export_letters(
+    target: Target, store: Store = None, node: Node = None, error: Kind = None, done: Done = False,
+    output: Annotated[Path | None, typer.Option("--output", help="A file instead of the terminal.")] = None,
+) -> None:
+    """Write letters as JSON lines, for other programs."""
+    with told(), (output.open("w", encoding="utf-8") if output else nothing_to_close()) as file:
+        for letter in store_of(graph_at(target), store).items(done):
+            if Choice(node, error)(letter):
+                form, text, _ = records.form_of(letter.item, json_codec)
+                item = json.loads(text) if letter.replayable and form == json_codec.name else None
+                shown = {} if item is not None or text == "null" else {"item_text": item_text(letter)}
+                typer.echo(json.dumps({**fields(letter), "item": item, **shown}), file=file)
+
+
+@contextmanager
+def nothing_to_close() -> Iterator[None]:
+    yield None
+
+
+def fields(letter: Letter) -> dict[str, Any]:
+    """A letter by its fields, all of them plain."""
+    return {"id": letter.id, "graph": letter.graph, "node": letter.node, "failed_at": letter.failed_at,
+            "item": item_text(letter), "error": f"{letter.kind}: {letter.error}", "attempts": letter.attempts,
+            "time": moment(letter), **letter.context, "traceback": letter.traceback}
+
+
+def item_text(letter: Letter) -> str:
+    """The item as it would be written; marked where only a text of it was kept."""
+    if letter.replayable:
+        return records.shown(letter.item)
+    return f"[{letter.item.form} only] {letter.item}"
+
+
+def short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[:SHOWN - 1] + "…"
+
+
+def moment(letter: Letter) -> str:
+    return datetime.fromtimestamp(letter.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+__all__ = ["letters"]

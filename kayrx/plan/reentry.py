@@ -1,0 +1,164 @@
+"""Reentry: the part of a graph below a guarded node, as a graph of its own that letters can be sent into.
+
+Nodes above are cut off.  Where branches meet below, only the one that the letter came from is kept, which
+needs a join that takes its items one by one; a `share` above the meeting point keeps all that listen to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from kayrx.errors import GraphError
+from kayrx.graph.graph import Graph, graph_of
+from kayrx.graph.join import end_of
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, latest, units
+from kayrx.nodes.ends import ToList
+from kayrx.nodes.guards import DeadLetter
+from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.plan import Step
+
+RUNTIME = __file__.rpartition("plan")[0] + "runtime"
+ONE_BY_ONE = (combine.Merge, combine.Concat, latest.MergePrioritized, latest.Race)
+
+
+def filed_under(guard: DeadLetter, nodes: Sequence[Node]) -> str:
+    """The name of the graph in a letter: the one given with ``.named()``, else the file and what its nodes are called.
+
+    A `to_list` at the end does not count, for ``collect()`` adds one, nor does a sink that another face has added.
+    """
+    given = (guard.name or "").rpartition(".")[0]
+    if given:
+        return given
+    file = guard.written.file.rpartition("/")[2] if guard.written is not None else ""
+    lasting = file and not file.startswith("<") and "ipykernel" not in guard.written.file  # type: ignore[union-attr]
+    labels = " > ".join(s.label for s in expand(nodes) if not passing(s.node))
+    return f"{file}: {labels}" if lasting else labels
+
+
+def passing(node: Node) -> bool:
+    """True for a sink that says nothing about which graph this is."""
+    ours = node.role == "sink" and node.written is not None and node.written.file.startswith(RUNTIME)
+    return ours or isinstance(node, ToList)
+
+
+@dataclass(slots=True)
+class Series:
+    """A series of steps, each with the series inside it."""
+
+    steps: list[tuple[Step, list[Series]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A guarded node, the names under which its letters are filed, and where it stands."""
+
+    label: str
+    graphs: frozenset[str]
+    step: Step
+
+
+class Refused(Exception):
+    """Letters cannot be sent in here; the message says why."""
+
+
+class Reentries:
+    """All nodes of a graph whose failed items become letters, by their label in its plan."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.laid: list[Step] = []
+        self.shared: dict[str, Series] = {}
+        self.whole = self.series(nodes)
+        self.names = {id(s): name for s, name in zip(
+            self.laid, uniquely([s.label for s in self.laid]), strict=True)}
+        self.entries: dict[str, Entry] = {}
+        for step in self.laid:
+            filed = frozenset(filed_under(g, nodes) for g in step.guards if isinstance(g, DeadLetter))
+            if filed:
+                label = self.names[id(step)]
+                self.entries[label] = Entry(label, filed, step)
+
+    def series(self, nodes: Sequence[Node]) -> Series:
+        """The steps of a series in the order in which `cut` lays them, so that they get the same names."""
+        known = next((i for i in reversed(range(len(nodes))) if isinstance(nodes[i], units.Share)
+                      and nodes[i].identity in self.shared), None)  # type: ignore[attr-defined]
+        found = Series()
+        if known is not None:
+            found.steps += self.shared[nodes[known].identity].steps  # type: ignore[attr-defined]
+            nodes = nodes[known + 1:]
+        for step in expand(nodes):
+            self.laid.append(step)
+            inside: list[Series] = []
+            found.steps.append((step, inside))
+            if isinstance(step.node, units.Share):
+                self.shared[step.node.identity] = Series(list(found.steps))
+            if step.node.role in ("fan_in", "fan_out"):
+                inside += [self.series(g.nodes) for g in step.node.branches]
+        return found
+
+    # -- below an entry --------------------------------------------------------------------------
+
+    def below(self, entry: Entry, source: Node) -> Graph[Any, Any]:
+        """The graph from ``source`` into the entry and on; its nodes keep the labels they had.
+
+        Raises GraphError, naming the node that is in the way.
+        """
+        if entry.step.node.role == "source":
+            raise GraphError(f"cannot replay into {entry.step.where}: a source takes no items; run the graph again, "
+                             "and mark the letter done: store.mark_done(letter.id)")
+        try:
+            nodes = self.cut_to(self.whole, entry.step, source)
+        except Refused as refused:
+            raise GraphError(f"cannot replay into {entry.step.where}: {refused}") from None
+        assert nodes is not None
+        return graph_of(tuple(nodes))
+
+    def cut_to(self, series: Series, target: Step, source: Node) -> list[Node] | None:
+        """The nodes of a series from ``target`` on, behind ``source``; None if it does not stand in there."""
+        for at, (step, inside) in enumerate(series.steps):
+            after = series.steps[at + 1:]
+            if step is target:
+                return [source, *self.kept(series.steps[at:])]
+            ways = [way for one in inside if (way := self.cut_to(one, target, source)) is not None]
+            if not ways:
+                continue
+            node = step.node
+            if node.role == "fan_out":
+                (way,) = ways
+                if node.aside or end_of(way) == "closed" or not after:
+                    return way  # it ends here, or where the series ends
+                return self.joined(way, after[0][0], after[1:])
+            if node.beside:
+                raise Refused(f"what it gives only steers {step.where}; run the graph again")
+            if len(ways) == len(inside):  # behind one share
+                return [replaced(node, [graph_of(tuple(way)) for way in ways], self.names[id(step)]),
+                        *step.guards, *self.kept(after)]
+            if len(ways) > 1:
+                raise Refused(f"{step.where} joins it with itself and with others")
+            return self.joined(ways[0], step, after)
+        return None
+
+    def joined(self, way: list[Node], join: Step, after: list[tuple[Step, list[Series]]]) -> list[Node]:
+        """``way``, the one branch that is left of a join, and what follows it."""
+        if not isinstance(join.node, ONE_BY_ONE):
+            raise Refused(f"{join.where} joins it with items of other branches, which a replay has not; guard the node "
+                          "after the join")
+        again = [combine.Merge(name=self.names[id(join)])] if end_of(way) == "ports" else []
+        return [*way, *again, *self.kept(after)]
+
+    def kept(self, steps: list[tuple[Step, list[Series]]]) -> list[Node]:
+        """Steps as nodes that are named as in the plan of the whole graph."""
+        out: list[Node] = []
+        for step, inside in steps:
+            inner = [graph_of(tuple(self.kept(one.steps))) for one in inside]
+            out += [replaced(step.node, inner, self.names[id(step)]), *step.guards]
+        return out
+
+
+def replaced(node: Node, graphs: list[Graph[Any, Any]], label: str) -> Node:
+    """A node with other graphs inside, under its label."""
+    place = next((f.name for f in fields(node) if f.name in ("graphs", "inputs")), None)
+    inside: dict[str, Any] = {place: tuple(graphs)} if place and node.role in ("fan_in", "fan_out") else {}
+    return node.labelled(label) if not inside and node.label == label else replace(node, name=label, **inside)
