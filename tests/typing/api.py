@@ -43,7 +43,7 @@ async def pages(text: str) -> list[float]:
     return [0.0]
 
 
-def kept() -> list[kx.Letter]:
+def letterbox() -> list[kx.Letter]:
     return []
 
 
@@ -214,7 +214,7 @@ assert_type(texts >> kx.sink(sys.stdout), Sink[Never, Any])
 assert_type(texts >> kx.sink(kx.resource(opened)), Sink[Never, None])
 assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.sqlite_letters("x.db")), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.json_letters("x", fsync=False)), Graph[Never, int])
-assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.resource(kept)), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.dead_letter(kx.resource(letterbox)), Graph[Never, int])
 assert_type(texts >> kx.each(parse) >> kx.dead_letter(kx.memory_letters(9)), Sink[Never, None])
 assert_type(texts.replay(kx.memory_letters(), where=lambda letter: letter.attempts < 3), kx.Replayed)
 assert_type(texts.replay(kx.sqlite_letters("x.db"), graph="before", backend="trio").done, int)
