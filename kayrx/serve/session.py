@@ -38,7 +38,8 @@ class Session:
         self._graph = graph
         self._backend = current(options.world)
         self.log = Log(options.keep, self._backend.now)
-        self.tag = options.world.secret()[:8]    # of this run: a cursor of another one is no cursor here
+        # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
+        self.tag = "".join(c for c in options.world.secret() if c.isascii() and c.isalnum())[:8]
         self.clients: list[Subscription] = []
         self.run: Run | None = None
         self.state: State = "waiting"
@@ -51,6 +52,11 @@ class Session:
         self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
         self._items = self._bytes = ENDLESS    # up to which seq, and bytes of the log, every outbox has room
         self._leaving: anyio.CancelScope | None = None
+
+    @property
+    def name(self) -> str:
+        """The run in words, for logs: nothing in it is secret."""
+        return f"run {self.tag} of {self._graph.nodes[0].where}"
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -70,7 +76,7 @@ class Session:
                         self.hub.host.start_soon(run.cancel)
             self._end()
         except Exception as error:
-            log.error("session of %s failed", self._graph.nodes[0].where, exc_info=error)
+            log.error("%s has failed", self.name, exc_info=error)
             self.state = "failed"
             self._append(Event(self.log.last + 1, "error", self.options.describe(error)))
         finally:
@@ -211,8 +217,11 @@ class Session:
                   heartbeat: float | None = None, on_cut: Callable[[], object] | None = None,
                   name: str = "") -> Subscription:
         """A client, to use with ``async with ... as events``; see `Hub.subscribe`."""
-        bounds = Outbox(outbox) if isinstance(outbox, str) else outbox or self.options.outbox
-        return Subscription(self, after, bounds, heartbeat, on_cut, name)
+        return Subscription(self, after, self.bounds(outbox), heartbeat, on_cut, name)
+
+    def bounds(self, outbox: Outbox | Policy | None) -> Outbox:
+        """What is asked for as an outbox: the hub's own for None."""
+        return Outbox(outbox) if isinstance(outbox, str) else outbox or self.options.outbox
 
     def cursor(self, event: Event) -> str:
         """What names an event to whom it was sent: ``subscribe(after=cursor)`` goes on behind it."""
@@ -231,7 +240,7 @@ class Session:
         oldest = mine.oldest()
         if seq is not None and oldest - 1 <= seq <= mine.last:
             return seq, None
-        stale = Event(0, "resync", {"after": after, "next": oldest})
+        stale = Event(0, "resync", {"after": after if isinstance(after, int) else after[:64], "next": oldest})
         return oldest - 1, stale
 
     def _seq(self, cursor: str) -> int | None:

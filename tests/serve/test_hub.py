@@ -75,7 +75,8 @@ def test_a_cursor_that_is_gone_or_foreign_gets_one_resync(virtual: Virtual, toke
             return [brief(await read(hub.subscribe(after))) for after in (1, *foreign[1:3], "5", *foreign[3:])]
 
     foreign = (1, 99, "other-5", "x", "", "٣", "9" * 99)
-    told_of = [[("resync", {"after": after, "next": 4}), *"def", END] for after in foreign]
+    told_of = [[("resync", {"after": after if isinstance(after, int) else after[:64], "next": 4}), *"def", END]
+               for after in foreign]
     assert virtual(main) == [*told_of[:3], ["f", END], *told_of[3:]]
 
 
