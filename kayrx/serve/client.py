@@ -90,6 +90,8 @@ class Subscription:
         To ask again says that those before have been sent: `block` counts on it.
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
+        # A hot source may have woken it again before any cancellation found it waiting: it has to look itself.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._busy = None
         events, self._first = self._first or await self._batch(most, size), []
         self._busy = self.session._backend.now()

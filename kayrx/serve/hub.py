@@ -139,6 +139,7 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         self.common: Session | None = None
         self.reports: deque[Report] = deque(maxlen=REPORTS)
+        self.let_go = 0
         self.clients = 0
         self.closing = False
         self._group: Any = None
@@ -155,7 +156,7 @@ class Hub:
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         self.closing = True
         with anyio.CancelScope(shield=True):
-            for session in self._all():
+            for session in self.all():
                 await session.cancel()
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
@@ -175,13 +176,14 @@ class Hub:
         """
         self.closing = True
         async with anyio.create_task_group() as group:
-            for session in self._all():
+            for session in self.all():
                 group.start_soon(session._stop, "shutdown", deadline)
         with anyio.move_on_after(min(deadline, 1.0)):
             while self.clients:
                 await anyio.sleep(0.01)
 
-    def _all(self) -> list[Session]:
+    def all(self) -> list[Session]:
+        """Every session that has not been forgotten, the common one too."""
         return [*self.sessions.values(), *([self.common] if self.common is not None else [])]
 
     # -- sessions --------------------------------------------------------------------------------
@@ -267,6 +269,7 @@ class Hub:
 
     def report(self, client: Subscription, error: BaseException) -> None:
         """Note that a client was let go; the last 100 are in ``reports``."""
+        self.let_go += 1
         self.reports.append(Report(client.name, client.session.id, error))
 
 

@@ -17,8 +17,8 @@ from kayrx.serve import Allowed, Hub, Limits, Outbox, mount
 
 Virtual = Callable[[Any], Any]
 AWKWARD = [
-    "a\nb", "\n\n", "a\rb", "\r\n", "\0", " leading", "trailing ", "", "data: x\n\nevent: end", ":", "id: 7", "\u2028\x85",
-    "\ud83d", "\ude00", "ß日本語", "\N{FAMILY}\ufe0f", "</script>", "\ufeff", '"\\"', "retry: 0\r",
+    "a\nb", "\n\n", "a\rb", "\r\n", "\0", " leading", "trailing ", "", "data: x\n\nevent: end", ":", "id: 7",
+    "\u2028\x85", "\ud83d", "\ude00", "ß日本語", "\N{FAMILY}\ufe0f", "</script>", "\ufeff", '"\\"', "retry: 0\r",
 ]
 
 
@@ -43,8 +43,9 @@ def lines(body: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in body.splitlines()]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/event-stream", "application/x-ndjson",
-                                    "application/x-ndjson;q=0.4, text/event-stream", "application/*;q=0.9, text/*;q=0.1"])
+@pytest.mark.parametrize("accept", [
+    "*/*", "text/event-stream", "application/x-ndjson", "application/x-ndjson;q=0.4, text/event-stream",
+    "application/*;q=0.9, text/*;q=0.1"])
 def test_any_text_arrives_as_it_was_in_the_protocol_that_accept_chose(virtual: Virtual, twin: Any, accept: str) -> None:
     """Newlines, CR, NUL, field names and torn surrogates change nothing; ids only where there is a replay."""
     async def main() -> Any:
@@ -74,7 +75,8 @@ def test_last_event_id_resumes_without_gap_or_duplicate(virtual: Virtual, twin: 
             seen = parsed(first.body)
             for headers in ({"accept": "*/*"}, {"accept": "application/x-ndjson"}):
                 rest = await client.ask("/words/shared", last_event_id=seen[-1]["id"], **headers)
-                out.append([e["data"] for e in seen + (lines if "x-ndjson" in headers["accept"] else parsed)(rest.body)])
+                found = (lines if "x-ndjson" in headers["accept"] else parsed)(rest.body)
+                out.append([event["data"] for event in seen + found])
             rest = await client.ask(f"/words?after={seen[-1]['id']}")
             end = parsed(rest.body)[-1]["id"]
             return [*out, (await client.ask("/words", last_event_id=end)).status,
@@ -201,7 +203,7 @@ def test_foreign_origins_are_refused(virtual: Virtual, twin: Any, headers: Any, 
     (b"{}", {"content_encoding": "gzip"}, 422), (b'{"text": "x"}', {}, 201)])
 def test_bad_input_is_refused_before_a_graph_is_made(virtual: Virtual, twin: Any, body: Any, headers: Any, status: int
                                                      ) -> None:
-    """What is no JSON, not of the schema, too large, or packed has a clear status, and the answer repeats none of it."""
+    """What is no JSON, not of the schema, too large, or packed has its status; the answer repeats none of it."""
     class Question(BaseModel):
         text: str
 
@@ -234,7 +236,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(virtual: Virtual, twin: Any
     assert virtual(main) == (422, 3)
 
 
-def test_rates_and_connections_are_limited_for_each_client_and_for_all(virtual: Virtual, twin: Any, tokens: Any) -> None:
+def test_rates_and_connections_are_limited_for_one_and_for_all(virtual: Virtual, twin: Any, tokens: Any) -> None:
     """One more than allowed is 429 (or 503 for all together) with Retry-After; a stream that ends makes room."""
     async def main() -> Any:
         app = Starlette()
