@@ -3,7 +3,7 @@
     GET    path            the events of the common run; the page, for a browser, if there is one
     POST   path            start a session, its input as JSON: 201 and its id, or at once its events
     GET    path/{id}       the events of a session, after ``Last-Event-ID`` or ``?after=``
-    GET    path/{id}/state what it is doing
+    GET    path/{id}/state what it is doing, in figures; ``graph``: its picture
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
 ``Accept`` chooses SSE (the default) or NDJSON.  The common run is the session ``shared``.
@@ -133,7 +133,8 @@ class Served:
 
     def routes(self, path: str, middleware: list[Middleware]) -> list[Route]:
         ways = [("", self.root, "GET"), ("", self.start, "POST"), ("/{id}", self.stream, "GET"),
-                ("/{id}/state", self.state, "GET"), ("/{id}/{verb}", self.steer, "POST")]
+                ("/{id}/state", self.state, "GET"), ("/{id}/graph", self.drawn, "GET"),
+                ("/{id}/{verb}", self.steer, "POST")]
         paths = dict.fromkeys(f"{path}{rest}" or "/" for rest, _, _ in ways)
         return [*(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
                   for rest, endpoint, method in ways),
@@ -220,6 +221,9 @@ class Served:
             "clients": len(session.clients), "seconds": metrics.seconds if metrics else 0.0,
             "segments": [segment._asdict() for segment in metrics.segments] if metrics else [],
             "gates": [gate._asdict() for gate in metrics.gates] if metrics else []})
+
+    async def drawn(self, request: Request, allowed: Allowed, client: str) -> Response:
+        return Response(self.session(request, allowed).graph.draw("svg"), media_type="image/svg+xml")
 
     async def steer(self, request: Request, allowed: Allowed, client: str) -> Response:
         session, verb = self.session(request, allowed), request.path_params["verb"]

@@ -35,7 +35,7 @@ class Session:
 
     def __init__(self, hub: Hub, id: str, graph: Graph[Any, Any], options: Options, owner: object) -> None:
         self.hub, self.id, self.owner, self.options = hub, id, owner, options
-        self._graph = graph
+        self.graph = graph
         self._backend = current(options.world)
         self.log = Log(options.keep, self._backend.now)
         # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
@@ -56,7 +56,7 @@ class Session:
     @property
     def name(self) -> str:
         """The run in words, for logs: nothing in it is secret."""
-        return f"run {self.tag} of {self._graph.nodes[0].where}"
+        return f"run {self.tag} of {self.graph.nodes[0].where}"
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class Session:
         """The run, from its first item to its terminal."""
         try:
             if not self._asked:
-                async with (self._graph >> sink(self._take)).start(world=self.options.world) as run:
+                async with (self.graph >> sink(self._take).named("clients")).start(world=self.options.world) as run:
                     self.run = run
                     if self._asked:
                         self.hub.host.start_soon(run.cancel)
