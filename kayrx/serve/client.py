@@ -167,12 +167,13 @@ class Subscription:
 class Frames:
     """What a protocol has made of the last events, so that each is encoded once for all clients of a session.
 
-    Memory: ``most`` encoded events.
+    Memory: ``most`` encoded events, together ``size`` bytes at most; a larger one is not kept.
     """
 
-    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512) -> None:
-        self._encode, self._most = encode, most
+    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512, size: int = 1 << 20) -> None:
+        self._encode, self._most, self._size = encode, most, size
         self._made: dict[tuple[str, int, int], bytes] = {}
+        self.held = 0
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
@@ -184,9 +185,12 @@ class Frames:
         key = client.session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._encode(event, client.cursor(event))
-            if len(self._made) > self._most:
-                del self._made[next(iter(self._made))]
+            made = self._encode(event, client.cursor(event))
+            if len(made) <= self._size:
+                self._made[key] = made
+                self.held += len(made)
+            while len(self._made) > self._most or self.held > self._size:
+                self.held -= len(self._made.pop(next(iter(self._made))))
         return made
 
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.serve import Event, Hub, Keep, Outbox, Refused, Retract, Session, Subscription, cancel_after, told
+from kayrx.serve import Event, Frames, Hub, Keep, Outbox, Refused, Retract, Session, Subscription, cancel_after, told
 from kayrx.testing import left_behind, virtual_world
 
 Virtual = Callable[[Any], Any]
@@ -283,6 +283,49 @@ def test_limits_hold_and_a_session_is_forgotten_after_a_while(virtual: Virtual) 
             return one_more.value.reason, another.value.reason, still, gone.value.reason, hub.clients
 
     assert virtual(main) == ("full", "full", True, "no session", 0)
+
+
+def test_a_session_that_nobody_reads_is_given_up(virtual: Virtual, tokens: Any) -> None:
+    """It was never begun, so nothing ran; and it takes no place for ever."""
+    source = tokens()
+
+    async def main() -> Any:
+        async with Hub(kx.source(source), linger=10) as hub:
+            session = hub.open()
+            await anyio.sleep(11)
+            return session.state, source.opened, hub.session(session.id) is session, await forgotten(hub, session)
+
+    async def forgotten(hub: Hub, session: Session) -> bool:
+        await anyio.sleep(10)
+        return session.id not in hub.sessions
+
+    assert virtual(main) == ("cancelled", 0, True, True)
+
+
+def test_what_is_encoded_is_kept_for_all_within_bounds(virtual: Virtual) -> None:
+    """A thousand events for two clients: each is encoded once while it is kept; count and bytes are bounded."""
+    made: list[int] = []
+
+    def encode(event: Event, id: str | None) -> bytes:
+        made.append(event.seq)
+        return b"x" * event.seq
+
+    async def main() -> tuple[int, int]:
+        frames, most = Frames(encode, most=300, size=100_000), 0
+
+        async def client(hub: Hub) -> None:
+            nonlocal most
+            async with hub.subscribe(outbox=Outbox("block", 16)) as events:
+                while batch := await events.batch():
+                    assert len(frames.of(events, batch)) == sum(event.seq for event in batch)
+                    most = max(most, frames.held)
+        async with Hub(kx.source(range(999))) as hub, anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(client, hub)
+        return len(made), most
+
+    encoded, most = virtual(main)
+    assert encoded == len(set(made)) == 1000 and 50_000 < most <= 100_000
 
 
 def test_draining_says_farewell_and_leaves_nothing(virtual: Virtual, tokens: Any) -> None:
