@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
+    from kayrx.nodes.loops import loop
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
@@ -133,6 +134,7 @@ _HOMES = {
     "kayrx.nodes.guards": "constant dead_letter exponential fallback retry skip_errors timeout",
     "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
+    "kayrx.nodes.loops": "loop",
     "kayrx.nodes.letters": "Letter LetterStore Replayed",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
@@ -163,7 +165,7 @@ __all__ = [
     "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed",
     "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first",
     "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters", "keep_alive", "last",
-    "lines", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
+    "lines", "loop", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
     "pause_when", "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource",
     "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
     "source", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last", "take_until",

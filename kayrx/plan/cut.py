@@ -4,6 +4,7 @@ The cuts, and no others:
     an async step after something that already waits   so that both work at once
     a fan-out and a fan-in                             one lane a branch
     a node that keeps time, or an Rx node on a loop    it needs an inbox for items and timers
+    a loop                                             one lane for what is new, one for what comes back
     ``materialize``                                    it must outlive the failure that it tells of
     ``backpressure``                                   asked for; pulled, without a queue, if it can be
 """
@@ -14,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from kayrx.errors import CompileError
+from kayrx.graph.graph import one
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
-from kayrx.nodes import flow, select, units
+from kayrx.nodes import flow, loops, select, units
+from kayrx.plan.draw import draw
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
@@ -69,8 +72,8 @@ class Cutter:
         return self.drafts[-1]
 
     def gate(self, origin: Draft, target: Draft, size: int, reason: str,
-             overflow: flow.Policy = "block", port: str = "") -> None:
-        gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port)
+             overflow: flow.Policy = "block", port: str = "", back: bool = False) -> None:
+        gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port, back=back)
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
@@ -134,6 +137,8 @@ class Cutter:
             return [self.listen(at)]
         if isinstance(node, flow.Backpressure):
             return [self.asked(step, node, at)]
+        if isinstance(node, loops.Loop):
+            return [self.circle(step, node, at)]
         if is_told(step):
             return [self.stage(step, at, "must outlive what fails before it")]
         if self.loop and is_stage(step):
@@ -185,6 +190,20 @@ class Cutter:
         self.gate(at, target, DEFAULT, f"{step.label} {reason}")
         return target
 
+    def circle(self, step: Step, node: loops.Loop, at: Draft) -> Draft:
+        """A loop: its body behind a gate for what is new and one for what comes back, and a gate out of it."""
+        if not node.size:
+            raise CompileError(f"{node.where} is a cycle without a gate (size=0): what comes back has nowhere to wait:"
+                               f"\n\n{draw(one(node))}\n\ngive the feedback a size of 1 or more")
+        entry = self.draft("stage", step, waits=True)
+        self.gate(at, entry, DEFAULT, f"{step.label} begins", port="new")
+        (end,) = self.series(node.body.nodes, entry)
+        end.fan = step
+        out = self.draft("gate")
+        self.gate(end, out, DEFAULT, f"{step.label} is done with it", port="done")
+        self.gate(end, entry, node.size, f"{step.label} goes on with it", "error", port="back", back=True)
+        return out
+
     def join(self, step: Step, ports: list[Draft]) -> Draft:
         for graph in step.node.branches:
             ports = [*ports, *self.series(graph.nodes)]
@@ -230,7 +249,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
     Raises: CompileError, naming the node and the remedy.
     """
     steps = all_steps(nodes)
-    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
+    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share | loops.Loop)
                  or queued(s.node) or is_told(s) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \

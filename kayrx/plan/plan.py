@@ -48,7 +48,8 @@ class Gate:
     """A bounded hand-off into segment ``target``; ``pulled`` means that no queue exists at all.
 
     ``origin`` is None for the queue in front of a hot source; ``target`` is None for a gate that
-    the reader of ``stream()`` empties.  ``port`` names a lane of a fan-in or a way of a fan-out.
+    the reader of ``stream()`` empties.  ``port`` names a lane of a fan-in or a way of a fan-out;
+    ``back`` marks the feedback of a loop.
     """
 
     index: int
@@ -59,6 +60,7 @@ class Gate:
     reason: str
     pulled: bool = False
     port: str = ""
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine, sides, units
+from kayrx.nodes import combine, loops, sides, units
 from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
@@ -203,6 +203,16 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.dedent()
             e.indent("else:")
             into(e, 1, outs[1].overflow, x, late=late)
+            e.dedent()
+        case loops.Loop():
+            done = e.value("done")
+            e.line(f"{done} = {e.call(node.until, x)}")
+            e.line("outs.turned()")
+            e.indent(f"if {done}:")
+            into(e, 0, outs[0].overflow, x)
+            e.dedent()
+            e.indent("else:")
+            into(e, 1, outs[1].overflow, x)
             e.dedent()
         case combine.Branch() | sides.Balance():
             if isinstance(node, sides.Balance):

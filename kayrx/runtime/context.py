@@ -21,6 +21,8 @@ from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
+    from kayrx.runtime.circles import Circle
+    from kayrx.runtime.crew import Crew
     from kayrx.runtime.groups import Groups
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
@@ -43,6 +45,7 @@ class Context:
         self.looks_per_rest = max(1, program.options.chunk // min(LOOK, program.options.chunk))
         self.tasks = 0
         self.parks: set[Any] = set()
+        self.circles: list[Circle] = []
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
@@ -50,6 +53,7 @@ class Context:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # what is left open between two items
         self.holders: list[Any] = []
         self.workers: list[Any] = []
+        self.crews: dict[int, Crew] = {}
         self.paused = self.stopping = self.cancelled = False
         self.failure: BaseException | None = None
         self.noted: list[BaseException] = []
@@ -124,6 +128,8 @@ class Context:
 
         A task that has just been cancelled is parked until it runs again: only what lasts is a deadlock.
         """
+        for circle in self.circles:
+            circle.look()
         if not self.tasks or len(self.parks) < self.tasks or self.failure is not None:
             return
         if passes and self.backend.name != "sync":

@@ -72,6 +72,12 @@ class Crew:
             return pair[0], value
         return call
 
+    @property
+    def rests(self) -> bool:
+        """True if every worker waits for an item."""
+        assert self.lane is not None
+        return self.alive == len(self.idle) + (self.lane.reader in self.run.parks)
+
     def control(self, value: bool) -> None:
         self.signal = value
         self.halted = value or self.over

@@ -20,12 +20,12 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
-from kayrx.plan.turns import replays
 from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
+from kayrx.runtime.circles import circles
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
-from kayrx.runtime.gate import Fan
+from kayrx.runtime.fans import fan_of
 from kayrx.runtime.gates import gate_of
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.program import Program
@@ -96,7 +96,8 @@ class Network:
         run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
         for lane in {lane for lanes in program.turns.values() for lane in lanes}:
             run.gates[lane].turn = []
-        self.fans = [self.fan_of(s) for s in self.plan.segments]
+        run.circles = circles(run)
+        self.fans = [fan_of(run, s) for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 
@@ -106,13 +107,6 @@ class Network:
         steps = () if target is None else ((target.head,) if target.head else ()) + target.steps
         into = repr(steps[0].label) if steps else "the reader"
         return f"into {into}" + (f" port {gate.port}" if gate.port else "")
-
-    def fan_of(self, segment: Segment) -> Fan:
-        gates = [self.run.gates[i] for i in segment.outs]
-        if segment.fan is not None and replays(segment):
-            late = {lane for lane, i in enumerate(segment.outs) if self.plan.gates[i].target in self.program.turns}
-            return Sharing(gates, self.run, segment.fan, [self.plan.gates[i].overflow for i in segment.outs], late)
-        return Fan(gates, gates[-1] if segment.fan and segment.fan.node.aside else None)
 
     # -- segments as tasks -----------------------------------------------------------------------
 
@@ -158,6 +152,7 @@ class Network:
                 source = codes[0].function(source, run)
             crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, slices,
                         self.failed, waits=waits)
+            run.crews[segment.index] = crew
             if source is not None:  # what is in a gate is under way, and goes on while the run pauses or stops
                 run.controls.append(crew.control)
             try:

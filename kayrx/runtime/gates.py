@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kayrx.errors import RunError
 from kayrx.nodes.flow import Coalesced, Conflate, Measured
 from kayrx.plan import plan
+from kayrx.runtime.circles import Feedback
 from kayrx.runtime.gate import Gate, overflowed
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def gate_of(run: Context, data: plan.Gate, name: str) -> Gate:
         return MeasuredGate(run, data.size, overflow, name, outside=outside)
     if isinstance(overflow, Coalesced):
         return CoalescingGate(run, overflow, name, outside=outside)
+    if data.back:
+        head = run.program.plan.segments[data.target or 0].head
+        return Feedback(run, head.where if head else "", data.size, overflow, name, outside=outside)
     return Gate(run, data.size, overflow, name, outside=outside)
 
 
