@@ -278,6 +278,10 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
                    lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
     "group_by async": (kx.group_by(kx.it % 3, kx.map(bump) >> kx.buffer(2)), lambda xs: in_pairs([x + 1 for x in xs])),
+    "window time": (kx.window(None, kx.map(bump) >> kx.sum(), seconds=60), lambda xs: [
+        sum(x + 1 for x in xs)][:len(xs)]),
+    "window time and count": (kx.window(2, kx.sum(), seconds=60), lambda xs: [
+        sum(xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "window async": (kx.window(2, kx.map(bump) >> kx.sum()), lambda xs: [
         sum(x + 1 for x in xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),
