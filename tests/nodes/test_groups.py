@@ -175,7 +175,7 @@ async def later(x: Any) -> Any:
     (kx.debounce(1), "needs a task"), (kx.buffer(seconds=1), "needs a task"), (kx.rx(ops.skip(1)), "needs a task"),
     (kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.merge(), "needs a lane"), (kx.backpressure(1), "needs a lane"),
     (kx.share(), "needs a lane"), (kx.group_by(kx.it, kx.debounce(1)), "needs a task"),
-], ids=str)
+])
 def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says: str) -> None:
     """A CompileError that names the node inside, and the remedy."""
     for node in (kx.group_by(kx.it, body), kx.window(2, body)):
