@@ -56,7 +56,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
         e.line(foot)
         e.dedent()
     if ordered:
-        sliced(e, steps)
+        sliced(e, steps, drops=options.events or any(s.guards for s in seg.steps))
     e.indent("def over():")
     e.line("nonlocal ended")
     e.line("ended = True")
@@ -67,38 +67,39 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 
-def sliced(e: Emitter, steps: Steps) -> None:
+def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     """``slices(crew, source, fn, done)``: take, call, and hand over in one loop; true at the source's end.
 
-    The way of an item is written into the loop, so a result whose turn has come costs no further call.
-    A result out of turn goes to ``crew.leave``.
+    The way of an item is written into the loop, so a result whose turn has come costs no further call, and
+    next to nothing while its worker is the only one with an item.  Any other goes to ``crew.leave``.
     """
     e.at(-1, None)
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
     e.indent("while not crew.halted:")
     e.line("item = END")
+    e.line("crew.begin()")
     e.open_loop(f"for item in islice(source, {batch(e.options)}):")
-    e.loops[-1].stops.append("crew.halted")
     e.line("number = crew.started")
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
-    e.indent("if number != crew.turn or done:")
+    e.indent("if not crew.alone:")
+    e.indent("if crew.only or crew.halted or number != crew.turn or done:")
     e.line("await crew.leave(number, x)")
     e.line("if crew.halted: break")
     e.line("continue")
     e.dedent()
     e.line("crew.turn = number + 1")
-    e.indent("if x is DROPPED:")
-    e.line("if crew.halted: break")
-    e.line("continue")
     e.dedent()
+    if drops:
+        e.line("if x is DROPPED: continue")
     if e.options.events:
         e.ident = "i"
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.at(-1, None)
     e.close_loop()
+    e.line("crew.end()")
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
         e.line("over()")

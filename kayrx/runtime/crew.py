@@ -22,6 +22,7 @@ from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
 
+Body = Callable[[], Awaitable[bool | None]]
 Emit = Callable[[Any], Any]
 Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[bool]]
 
@@ -39,6 +40,8 @@ class Crew:
         self.turn = 0      # the number of the item that may leave next
         self.done: dict[int, Any] = {}
         self.sending = False
+        self.only = False     # one worker alone has an item, number ``started - 1``; ``turn`` is not kept
+        self.alone = False    # the same, and nothing else has to be looked at
         self.over = False     # nothing more is wanted
         self.signal = False   # the run pauses or stops
         self.halted = False   # one of the two
@@ -81,6 +84,7 @@ class Crew:
     def control(self, value: bool) -> None:
         self.signal = value
         self.halted = value or self.over
+        self.alone = self.only and not self.halted
 
     async def work(self) -> None:
         """Run until the source has ended and every result has left, or nothing more is wanted."""
@@ -113,7 +117,7 @@ class Crew:
                 self.fn = self.with_ids(self.fn)
             await self.hire_all(body)
 
-    async def hire_all(self, body: Callable[[], Awaitable[None]]) -> None:
+    async def hire_all(self, body: Body) -> None:
         async with anyio.create_task_group() as self.group:
             self.body = body
             self.hire()
@@ -126,13 +130,17 @@ class Crew:
             self.alive += 1
             self.group.start_soon(self.worker, self.body)
 
-    async def worker(self, body: Callable[[], Awaitable[None]]) -> None:
+    async def worker(self, body: Body) -> None:
         try:
-            await body()
+            # The way without a wait, in this very frame: each one between a task and what it waits for has a price.
+            while await body() and self.slices and self.source is not None \
+                    and not await self.slices(self, self.source, self.fn, self.done):
+                pass
         except BaseException as error:
             if self.run.ours(error):
                 raise
             self.failed, self.turn = True, -1  # no other result leaves any more
+            self.only = self.alone = False
             self.fail(error, self.segment, self.step, number_in_hand(error, __file__))
             self.finish_early()
         finally:
@@ -144,6 +152,7 @@ class Crew:
     def finish_early(self) -> None:
         """Nothing more is wanted: calls under way are cancelled."""
         self.over = self.halted = True
+        self.alone = False
         self.wake_idle()
         self.group.cancel_scope.cancel()
 
@@ -193,11 +202,15 @@ class Crew:
 
     # -- the three ways of working ---------------------------------------------------------------
 
-    async def in_order(self) -> None:
-        """Results leave in the order of their items; a finished one that waits keeps its place."""
+    async def in_order(self) -> bool:
+        """Results leave in the order of their items; a finished one that waits keeps its place.
+
+        True after an item if `slices` may go on.
+        """
         run, fn = self.run, self.fn
         first = True
         while (item := await self.next()) is not END:
+            self.joined()
             number = self.started
             self.started = number + 1
             if first:
@@ -206,19 +219,37 @@ class Crew:
             await self.leave(number, await fn(item))
             if run.due():
                 await run.rest()
-            # The way without a wait: nothing but the call and the hand-over.
-            if self.source is not None and self.slices is not None \
-                    and await self.slices(self, self.source, fn, self.done):
-                return
+            if self.source is not None and self.slices is not None:
+                return True
+        return False
+
+    def begin(self) -> None:
+        """A worker without an item is about to take some: it is the only one if every result has left."""
+        self.joined()
+        self.only = self.turn == self.started and not self.sending
+        self.alone = self.only and not self.halted
+
+    def end(self) -> None:
+        """The only one has no item any more."""
+        if self.only:
+            self.only, self.turn = False, self.started
+
+    def joined(self) -> None:
+        """A worker without an item joins the only one, which has one."""
+        if self.only:
+            self.only, self.alone, self.turn = False, False, self.started - 1
 
     async def leave(self, number: int, value: Any) -> None:
         """Send a result when its turn has come, and those that waited behind it."""
         if self.over:
             return
+        if self.only:
+            self.only, self.turn = False, number
         self.done[number] = value
         if number != self.turn or self.sending:
             while self.turn <= number and not self.over:
                 await self.idle_until_woken()
+            self.joined()
             return
         self.sending = True
         while (number := self.turn) in self.done:
