@@ -16,11 +16,11 @@ from kayrx.nodes.transform import FlatMap, Map
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
-from kayrx.runtime.batches import item_by_item
 from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
+from kayrx.runtime.placed import placed
 
 Body = Callable[[], Awaitable[bool | None]]
 Emit = Callable[[Any], Any]
@@ -95,26 +95,7 @@ class Crew:
         if place is None:
             await self.hire_all(body)
             return
-        self.most = place.in_flight
-        workers = place.start(node.fn)
-        self.run.workers.append(workers)
-        async with workers as call, item_by_item(place, call, self.run.backend) as one:
-            seat = getattr(workers, "seat", None) if place.batch == 1 else None
-            guarded = self.run.guard(self.step) if self.step.guards else None
-
-            async def placed(item: Any) -> Any:
-                if seat is None:
-                    return await guarded.call(one, (item,)) if guarded else await one(item)
-                with seat() as seated:
-                    ident = self.run.item
-                    await seated.ready()  # outside the guards: waiting for a worker is no part of the call's time
-                    self.run.item = ident
-                    return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
-                        else await seated.one(item)
-
-            self.fn = placed
-            if self.run.ledger.exact:
-                self.fn = self.with_ids(self.fn)
+        async with placed(self, place):
             await self.hire_all(body)
 
     async def hire_all(self, body: Body) -> None:
