@@ -210,7 +210,7 @@ def push(steps: Steps, options: Options) -> Code:
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",))
+    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",), flat=True)
 
 
 @dataclass(frozen=True, slots=True)
