@@ -113,6 +113,9 @@ def check(plan: Plan) -> None:
         raise CompileError(f"{mark} stands inside a group or a guarded unit; write it before or after that")
     for step in steps:
         check_step(step, mark, plan)
+    for fan in (s.fan for s in plan.segments if s.fan is not None):
+        if isinstance(fan.node, units.Share) and fan.node.replay is not None:
+            raise CompileError(f"{mark}: {fan.where} replays what it holds; leave replay= out")
     for gate in plan.gates:
         if flow.plain(gate.overflow) != "block" or isinstance(gate.overflow, flow.Coalesced):
             raise CompileError(f"{mark}: {gate.reason} a gate that may drop or join items ({gate.overflow}), and what "
@@ -136,8 +139,6 @@ def check_step(step: Step, mark: str, plan: Plan) -> None:
     elif not isinstance(node, (*KEPT, *STATELESS)) or (is_stage(step) and plan.loop):
         raise CompileError(f"{mark}: what {step.where} holds cannot be saved (it keeps time, joins lanes or hosts an "
                            "Rx operator); do its work in a graph of its own, after the one with the checkpoint")
-    elif isinstance(node, units.Share) and node.replay is not None:
-        raise CompileError(f"{mark}: {step.where} replays what it holds; leave replay= out")
     elif isinstance(node, groups.Grouping) and any(map(parks, step.inner)) and plan.loop:
         raise CompileError(f"{mark}: the body of {step.where} waits, and cannot be saved in the middle of an item; "
                            f"write the node that waits before or after {node.word}()")
@@ -171,7 +172,7 @@ def meets(e: Emitter, index: int = 0) -> None:
     """The head of a loop over items: a barrier is met there, and no further node sees it."""
     match e.saves:
         case "body":
-            e.line("if type(x) is Errand: x.meet(held, put_back); yield WAIT; continue")
+            e.line("if type(x) is Errand: x.meet(held, put_back); yield x; continue")
         case "part":
             e.line("if type(x) is Barrier: run.saver.part(x, held); yield x; continue")
         case "whole":

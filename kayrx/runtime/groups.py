@@ -160,9 +160,7 @@ class Groups:
     def _sent(self, group: Group, errand: Errand) -> Errand:
         """The errand goes through the body, which rests between two items."""
         group.inbox.item = errand
-        for _ in group.given():
-            raise AssertionError("a body gave an item where none had come")
-        return errand
+        return next(group.body)  # type: ignore[no-any-return]
 
     def _opened(self) -> Group:
         inbox = Inbox()
