@@ -23,10 +23,12 @@ install(
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
     groups="kayrx.runtime.groups",
+    codecs="kayrx.io.codecs",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     replay="kayrx.runtime.replay",
     rx="kayrx.runtime.observable",
+    saving="kayrx.runtime.saving",
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.io.checkpoints import memory_checkpoints, sqlite_checkpoints
     from kayrx.io.codecs import Codec, pickle_codec
     from kayrx.io.letters import json_letters, memory_letters, sqlite_letters
     from kayrx.nodes.about import (
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
         timestamp,
         with_index,
     )
+    from kayrx.nodes.checkpoint import CheckpointStore, checkpoint
     from kayrx.nodes.chunks import chunk
     from kayrx.nodes.combine import (
         branch,
@@ -117,10 +121,12 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
                     "MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.io.checkpoints": "memory_checkpoints sqlite_checkpoints",
     "kayrx.io.codecs": "Codec pickle_codec",
     "kayrx.io.letters": "json_letters memory_letters sqlite_letters",
     "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
                          "with_index",
+    "kayrx.nodes.checkpoint": "CheckpointStore checkpoint",
     "kayrx.nodes.chunks": "chunk",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
@@ -157,20 +163,21 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "Codec", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph",
-    "GraphError", "KayrxError", "Letter", "LetterStore", "MissingDependency", "Node", "Notification", "OnCompleted",
-    "OnError", "OnNext", "Options", "Placement", "Replayable", "Replayed", "Run", "RunError", "Sink", "Subject",
-    "Timestamp", "Window", "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast",
-    "buffer", "chunk", "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count",
-    "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed",
-    "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first",
-    "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters", "keep_alive", "last",
-    "lines", "loop", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
-    "pause_when", "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource",
-    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
-    "source", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last", "take_until",
-    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "window",
-    "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
+    "AbandonedCall", "CallTimeout", "CheckpointStore", "Codec", "CompileError", "Failed", "GateDeadlock",
+    "GateOverflow", "Graph", "GraphError", "KayrxError", "Letter", "LetterStore", "MissingDependency", "Node",
+    "Notification", "OnCompleted", "OnError", "OnNext", "Options", "Placement", "Replayable", "Replayed", "Run",
+    "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied", "World", "also_to", "backpressure", "balance",
+    "branch", "broadcast", "buffer", "checkpoint", "chunk", "coalesce", "combine_latest", "concat", "concat_map",
+    "conflate", "constant", "count", "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize",
+    "distinct", "distinct_until_changed", "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential",
+    "fallback", "filter", "first", "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters",
+    "keep_alive", "last", "lines", "loop", "map", "materialize", "memory_checkpoints", "memory_letters", "merge",
+    "merge_prioritized", "pairwise", "partition", "pause_when", "pickle_codec", "prefetch", "processes", "queue_source",
+    "race", "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors",
+    "skip_until", "skip_while", "sliding", "source", "sqlite_checkpoints", "sqlite_letters", "stateful_map", "sum",
+    "switch_map", "tail", "take", "take_last", "take_until", "take_while", "tap", "threads", "throttle_first",
+    "timeout", "timer", "timestamp", "to_list", "unit", "window", "window_by", "wire_tap", "with_index",
+    "with_latest_from", "zip", "zip_latest",
 ]
 
 

@@ -27,7 +27,7 @@ FEATURES = words("""
     timestamp count sum it  filter take skip take_while skip_while take_until skip_until take_last first last element_at
     distinct distinct_until_changed default_if_empty ignore_elements
     buffer sliding window group_by window_by stateful_map join  debounce throttle_first sample delay timeout keep_alive
-    backpressure conflate rate_limit prefetch pause_when chunk coalesce  threads processes
+    backpressure conflate rate_limit prefetch pause_when chunk coalesce  threads processes  checkpoint
     """)
 """What a graph is written with, and what its operators are called."""
 
@@ -38,6 +38,7 @@ VALUES = words("""
     WorkerDied  Graph Node Sink Options Placement Replayable Run World Failed Letter Window Timestamp Notification
     OnNext OnError OnCompleted  constant exponential resource
     memory_letters json_letters sqlite_letters LetterStore Replayed Codec pickle_codec
+    memory_checkpoints sqlite_checkpoints CheckpointStore
     """)
 """Types, errors, and values that are given to a name above: they have no picture of their own."""
 
@@ -45,6 +46,7 @@ LAWS_ELSEWHERE = {
     "queue_source": "serves one run and is fed from outside: tests/runtime/test_queue.py",
     "Subject": "is fed from outside: tests/runtime/test_subject.py",
     "processes": "takes its time to start: a test of its own in tests/test_laws.py",
+    "checkpoint": "saves the places of sources, which an open graph has none of: tests/runtime/test_saving.py",
 }
 NO_NAMESAKE = {
     "lines": "RxPY reads no files", "tail": "RxPY reads no files",
@@ -58,6 +60,7 @@ NO_NAMESAKE = {
     "pause_when": "gone from Rx since RxJS 4",
     "threads": "a thread per call is no operator: RxPY's observe_on moves the stream",
     "processes": "RxPY knows no processes", "skip_errors": "RxPY's catch ends the stream", "dead_letter": "nobody's",
+    "checkpoint": "Flink's",
 }
 
 

@@ -19,10 +19,12 @@ from kayrx.graph.graph import one
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes import flow, loops, select, units
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.plan.draw import draw
 from kayrx.plan.expand import expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
-from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
+from kayrx.plan.keeping import check
+from kayrx.plan.plan import Fed, Gate, Options, Plan, Saving, Segment, Step, every
 from kayrx.plan.traits import (
     asks_ids,
     blocks,
@@ -241,11 +243,12 @@ def all_steps(nodes: Sequence[Node]) -> list[Step]:
     return steps + [s for step in steps for g in step.node.branches for s in all_steps(g.nodes)]
 
 
-def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, on_loop: bool = False) -> Plan:
+def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, on_loop: bool = False,
+            saves: bool = True) -> Plan:
     """The plan of a series of nodes; with ``streamed`` its open output ends in a gate for a reader.
 
     A loop is needed if some node waits, or if an Observable has to feed more than one segment; and
-    ``on_loop``, where there is one anyway, if some step would block it.
+    ``on_loop``, where there is one anyway, if some step would block it.  Without ``saves`` a checkpoint saves nothing.
     Raises: CompileError, naming the node and the remedy.
     """
     steps = all_steps(nodes)
@@ -256,6 +259,8 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
         or ((on_loop or streamed) and any(blocks(s) for s in steps))
     if asks_ids(steps, linear := not loop and not shaped):
         options = replace(options, events=True)
+    if saves and any(isinstance(s.node, Checkpoint) for s in every(tuple(steps))):
+        options = Saving(options.chunk, options.fuse, options.inline, options.events)
     cutter = Cutter(loop, linear, options)
     ports = cutter.series(nodes)
     if streamed:
@@ -263,7 +268,10 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
         cutter.gates.append(Gate(len(cutter.gates), at.index, None, DEFAULT, "block", "stream() reads it"))
         at.outs.append(cutter.gates[-1].index)
     segments = [finished(draft, cutter.linear, options) for draft in cutter.drafts]
-    return Plan(relabelled(segments, cutter.laid), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+    plan = Plan(relabelled(segments, cutter.laid), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+    if isinstance(options, Saving):
+        check(plan)
+    return plan
 
 
 def finished(draft: Draft, linear: bool, options: Options) -> Segment:

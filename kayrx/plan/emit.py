@@ -52,6 +52,7 @@ class Emitter:
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
         self.ident = "i"
+        self.saves = ""  # "whole", "part" or "body", where a barrier may come (see `keeping`)
         self.tail: Callable[[str], None] = lambda x: None
 
     def at(self, number: int, step: Step | None) -> None:

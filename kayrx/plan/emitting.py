@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kayrx.nodes.flow import holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.plan import Gate, Options, Segment
+from kayrx.plan.keeping import meets
+from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.segments import batch, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
 from kayrx.plan.traits import is_pool, parks
@@ -22,13 +23,15 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     given last, from 0; a crew numbers its items itself.
     """
     steps = after_head(seg)
-    waits = emit_waits(seg, gates)
+    waits = emit_waits(seg, gates, options)
     ordered = not waits and any(is_pool(s) and getattr(s.node, "ordered", False) for s in seg.steps)
     outs = [gates[i] for i in seg.outs]
     e = Emitter(options, awaits=waits)
     e.tail = lambda x: put(e, seg, outs, x)
     e.depth = 3
     e.loops.append(Loop("return False", "return over()"))
+    e.saves = "whole" if isinstance(options, Saving) else ""
+    meets(e, seg.index)
     if seg.fed == "stage":
         e.states["given"] = "0"
         e.line("given += 1")
@@ -120,8 +123,9 @@ def after_head(seg: Segment) -> Steps:
     return steps[at + 1:]
 
 
-def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
-    """True if sending an item on may have to wait: for room below, or for an async step."""
+def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
+    """True if sending an item on may have to wait: for room below, for an async step, or for a checkpoint."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))
+    return fan or isinstance(options, Saving) \
+        or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))

@@ -28,6 +28,12 @@ class Options:
     events: bool = False
 
 
+class Saving(Options):
+    """The options of a plan with a checkpoint: what its code holds can be fetched and put back."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One unit of work: a node, its label in this plan, the guards around it, the steps inside it."""

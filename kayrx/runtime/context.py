@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
     from kayrx.runtime.replay import Session
+    from kayrx.runtime.saving import Saver
     from kayrx.runtime.sources import Stoppable
 
 LOOK = 32
@@ -40,7 +41,7 @@ class Context:
     none can ever wake another, and the run fails with GateDeadlock.
     """
 
-    def __init__(self, program: Program, world: World, backend: Backend) -> None:
+    def __init__(self, program: Program, world: World, backend: Backend, *, resume: bool = False) -> None:
         self.program, self.world, self.backend = program, world, backend
         self.looks_per_rest = max(1, program.options.chunk // min(LOOK, program.options.chunk))
         self.tasks = 0
@@ -66,6 +67,7 @@ class Context:
         self.item: Any = None
         self.opened = Opened(program.resources)
         self.replay: Session | None = None
+        self.saver: Saver | None = floor("saving").Saver(self, resume) if program.saves else None
         self.letters = 0
         self._id = ""
         self._looks = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kayrx.errors import RunError
 from kayrx.nodes.flow import Coalesced, Conflate, Measured
 from kayrx.plan import plan
+from kayrx.plan.keeping import Barrier
 from kayrx.runtime.circles import Feedback
 from kayrx.runtime.gate import Gate, overflowed
 
@@ -68,7 +69,7 @@ class MeasuredGate(WaitingGate):
         self.weight = 0.0
 
     def weigh(self, item: Any) -> float:
-        if self.measures is None:
+        if self.measures is None or type(item) is Barrier:
             return 0
         value = self.run.ledger.value(item)
         try:

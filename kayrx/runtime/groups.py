@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kayrx.nodes.groups import GroupBy
 from kayrx.nodes.values import EMPTY
+from kayrx.plan.keeping import Errand
 from kayrx.plan.plan import Step
 from kayrx.plan.shapes import WAIT
 
@@ -148,6 +149,27 @@ class Groups:
         """Close the bodies of a run that ends before its stream."""
         for group in self.groups.values():
             await group.body.aclose()
+
+    # -- what a checkpoint saves ------------------------------------------------------------------
+
+    def saved(self) -> Any:
+        """The groups in order, each with what its body holds."""
+        return self.number, [(key, g.number, g.ids, self._sent(g, Errand()).fetched) for key, g in self.groups.items()]
+
+    def restore(self, saved: Any) -> None:
+        number, groups = saved
+        for key, _, ids, held in groups:
+            self.groups[key] = group = self._opened()
+            self._sent(group, Errand([*held]))
+            group.ids = [*ids]
+        for (_, place, _, _), group in zip(groups, self.groups.values(), strict=True):
+            group.number = place
+        self.number = number
+
+    def _sent(self, group: Group, errand: Errand) -> Errand:
+        """The errand goes through the body, which rests between two items."""
+        group.inbox.item = errand
+        return next(group.body)  # type: ignore[no-any-return]
 
     def _opened(self) -> Group:
         inbox = Inbox()

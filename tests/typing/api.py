@@ -222,6 +222,9 @@ assert_type(texts.replay(kx.sqlite_letters("x.db"), graph="before", backend="tri
 assert_type(list(kx.sqlite_letters("x.db", codec=kx.pickle_codec).items(done=None)), list[kx.Letter])
 store: kx.LetterStore = kx.memory_letters(9)
 codec: kx.Codec = kx.pickle_codec
+assert_type(texts >> kx.checkpoint(kx.memory_checkpoints(), every=9) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.checkpoint(kx.sqlite_checkpoints("x.db"), seconds=5) >> kx.to_list(), Sink[Never, list[str]])
+checkpoints: kx.CheckpointStore = kx.memory_checkpoints(codec=kx.pickle_codec)
 
 # -- one by one: what each name makes of its input
 assert_type(texts >> kx.skip(1) >> kx.take_while(str.isdigit), Graph[Never, str])
