@@ -17,12 +17,14 @@ from kayrx.errors import CompileError
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes import flow, select, units
-from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.expand import budgeted, expand, uniquely
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
+from kayrx.plan.retracts import passing
 from kayrx.plan.traits import (
     asks_ids,
     blocks,
+    budgets,
     fed_by,
     is_pool,
     is_stage,
@@ -30,6 +32,7 @@ from kayrx.plan.traits import (
     of_a_queue,
     parks,
     queued,
+    rests,
     step_waits,
 )
 
@@ -51,13 +54,14 @@ class Draft:
     outs: list[int] = field(default_factory=list)
     waits: bool = False
     asked: bool = False  # its queue has the bound that was asked for
+    marks: bool = False  # a Retract may come out of it
 
 
 class Cutter:
     """Walks the steps once and draws segments and gates."""
 
-    def __init__(self, loop: bool, linear: bool, options: Options) -> None:
-        self.loop, self.linear, self.options = loop, linear, options
+    def __init__(self, loop: bool, linear: bool, options: Options, budget: bool) -> None:
+        self.loop, self.linear, self.options, self.budget = loop, linear, options, budget
         self.sinks: list[int] = []
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
@@ -74,6 +78,7 @@ class Cutter:
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
+        target.marks |= origin.marks
 
     def after(self, origin: Draft, size: int, reason: str, overflow: flow.Policy = "block") -> Draft:
         target = self.draft("gate")
@@ -93,7 +98,10 @@ class Cutter:
                                    "upstream; write kx.share() for each of them")
             ports, nodes = [self.listen(upstream)], nodes[known + 1:]
         for step in expand(nodes):
+            step, marks = passing(budgeted(step) if self.budget else step, any(port.marks for port in ports))
             ports = self.lay(step, ports)
+            for port in ports:
+                port.marks = marks
             if isinstance(step.node, units.Share):
                 self.share(step.node, ports[0], written)
         return ports
@@ -118,7 +126,7 @@ class Cutter:
         match node.role:
             case "source":
                 fed = fed_by(node, self.loop)
-                if fed == "iter" and self.loop and parks(step):
+                if fed == "iter" and self.loop and rests(step):
                     fed = "aiter"  # its guards may wait
                 at = self.draft(fed, step, waits=self.loop and fed != "iter")
                 if fed == "push" and self.loop:
@@ -188,6 +196,7 @@ class Cutter:
     def join(self, step: Step, ports: list[Draft]) -> Draft:
         for graph in step.node.branches:
             ports = [*ports, *self.series(graph.nodes)]
+        passing(step, any(port.marks for port in ports))
         target = self.draft("stage", step, waits=True)
         for number, port in enumerate(ports, 1):
             self.gate(port, target, step.node.size, f"{step.label} joins", port=str(number))  # type: ignore[attr-defined]
@@ -237,7 +246,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
         or ((on_loop or streamed) and any(blocks(s) for s in steps))
     if asks_ids(steps, linear := not loop and not shaped):
         options = replace(options, events=True)
-    cutter = Cutter(loop, linear, options)
+    cutter = Cutter(loop, linear, options, budgets(steps))
     ports = cutter.series(nodes)
     if streamed:
         (at,) = ports

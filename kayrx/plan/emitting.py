@@ -10,7 +10,7 @@ from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.plan import Gate, Options, Segment
 from kayrx.plan.segments import batch, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import is_pool, parks
+from kayrx.plan.traits import is_pool, rests
 
 
 def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
@@ -123,4 +123,4 @@ def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
     """True if sending an item on may have to wait: for room below, or for an async step."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))
+    return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

@@ -21,6 +21,7 @@ from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
+from kayrx.runtime.sent import past_marks
 
 Emit = Callable[[Any], Any]
 Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[bool]]
@@ -52,8 +53,8 @@ class Crew:
         self.ordered = isinstance(node, Map) and node.ordered
         self.fn: Callable[[Any], Awaitable[Any]] = node.fn
         if step.guards and isinstance(node, Map):
-            guarded = run.guard(step)
-            self.fn = lambda item: guarded.call(node.fn, (item,))
+            self.fn = run.guard(step).over(node.fn)
+        self.fn = past_marks(step, self.fn)
         if run.ledger.exact:
             if source is not None:
                 entry = segment.head.label if segment.head else step.label
@@ -102,7 +103,7 @@ class Crew:
                     return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
                         else await seated.one(item)
 
-            self.fn = placed
+            self.fn = past_marks(self.step, placed)
             if self.run.ledger.exact:
                 self.fn = self.with_ids(self.fn)
             await self.hire_all(body)

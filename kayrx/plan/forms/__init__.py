@@ -8,6 +8,7 @@ from kayrx.plan.forms import (
     groups,
     growth,
     position,
+    retract,
     select,
     stateful,
     transform,
@@ -17,5 +18,5 @@ from kayrx.plan.forms.base import end, gives_at_end, has_form, item, result
 
 __all__ = [
     "about", "chunks", "end", "ends", "eventtime", "gives_at_end", "groups", "growth", "has_form", "item",
-    "position", "result", "select", "stateful", "transform", "windows",
+    "position", "result", "retract", "select", "stateful", "transform", "windows",
 ]
