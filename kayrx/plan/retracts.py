@@ -23,6 +23,8 @@ def passing(step: Step, marks: bool) -> tuple[Step, bool]:
     guard = next((g for g in step.guards if g.drops), None)
     if guard is not None:
         refuse(step, f"{guard.where} may drop an item behind it")
+    if getattr(step.node, "method", None) == "write":
+        refuse(step, f"{step.where} writes, and cannot take back")
     if not keeps_count(step):
         refuse(step, f"{step.where} may give more or fewer items than it takes")
     return replace(step, marked=True), True

@@ -57,6 +57,7 @@ class Context:
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
         self.cursors: dict[Any, Any] = {}
+        self.sent: dict[int, list[Any]] = {}  # what a source that continues has given
         self.ledger = ledger = Ledger(program.options.events, program.told)
         self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
         for source, seconds in program.budgets:

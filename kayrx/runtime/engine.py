@@ -30,7 +30,7 @@ from kayrx.runtime.gates import gate_of
 from kayrx.runtime.guards import Guarded
 from kayrx.runtime.program import Program
 from kayrx.runtime.sharing import Sharing, asked
-from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate, nothing
+from kayrx.runtime.sources import Stoppable, aiterate, anew, counted, iterate, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 
@@ -48,7 +48,7 @@ def opened(program: Program, run: Context, *, alone: bool = False) -> tuple[Any,
     if program.closed_from_start:
         return (), iter(()) if alone else program.through(iter(()), run)
     if head.guards:
-        items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
+        items: Any = Guarded(head, run).each_now(anew(iterate, head.node, run), None)
     else:
         items = iterate(head.node, run)
     source, run.positions[0] = counted(items)
@@ -176,13 +176,13 @@ class Network:
             return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             if head.guards:
-                items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
+                items: Any = Guarded(head, run).each_now(anew(iterate, head.node, run), None)
             else:
                 items = iterate(head.node, run)
             source, run.positions[segment.index] = counted(items)
             return self.program.through(source, run), items
         if head.guards:
-            items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
+            items = Guarded(head, run).each(anew(aiterate, head.node, run), None)
         else:
             items = aiterate(head.node, run)
         stoppable = Stoppable(items, run, head.node)
