@@ -31,14 +31,16 @@ FEATURES = words("""
     """)
 """What a graph is written with, and what its operators are called."""
 
-GUARDS = words("retry fallback skip_errors dead_letter")
+GUARDS = words("""
+    retry fallback catch on_error_return skip_errors dead_letter  circuit_breaker bulkhead hedge deadline  settled
+    """)
 
 VALUES = words("""
-    AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError MissingDependency RunError
-    WorkerDied  Graph Node Sink Options Placement Replayable Run World Failed Letter Window Timestamp Notification
-    OnNext OnError OnCompleted  constant exponential resource
+    AbandonedCall BulkheadFull CallTimeout CircuitOpen CompileError DeadlineExceeded GateDeadlock GateOverflow
+    GraphError KayrxError MissingDependency RunError WorkerDied  Graph Node Sink Options Placement Replayable Run World
+    Failed Letter Window Timestamp Notification OnNext OnError OnCompleted  constant exponential fibonacci resource
+    Retract memory_checkpoints sqlite_checkpoints CheckpointStore
     memory_letters json_letters sqlite_letters LetterStore Replayed Codec pickle_codec
-    memory_checkpoints sqlite_checkpoints CheckpointStore
     """)
 """Types, errors, and values that are given to a name above: they have no picture of their own."""
 
@@ -61,6 +63,10 @@ NO_NAMESAKE = {
     "threads": "a thread per call is no operator: RxPY's observe_on moves the stream",
     "processes": "RxPY knows no processes", "skip_errors": "RxPY's catch ends the stream", "dead_letter": "nobody's",
     "checkpoint": "Flink's",
+    "fallback": "Reactor's onErrorResume; RxPY's catch", "on_error_return": "RxJava's",
+    "circuit_breaker": "RxPY has none", "bulkhead": "RxPY has none",
+    "hedge": "RxPY has none", "deadline": "RxPY knows no budget of an item",
+    "settled": "RxPY takes back nothing that was sent",
 }
 
 

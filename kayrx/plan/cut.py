@@ -21,13 +21,16 @@ from kayrx.graph.node import Node
 from kayrx.nodes import flow, loops, select, units
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.plan.draw import draw
-from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.expand import budgeted, expand
 from kayrx.plan.fuse import NESTING, fuse
 from kayrx.plan.keeping import check
+from kayrx.plan.labels import relabelled
 from kayrx.plan.plan import Fed, Gate, Options, Plan, Saving, Segment, Step, every
+from kayrx.plan.retracts import passing
 from kayrx.plan.traits import (
     asks_ids,
     blocks,
+    budgets,
     fed_by,
     is_pool,
     is_stage,
@@ -35,6 +38,7 @@ from kayrx.plan.traits import (
     of_a_queue,
     parks,
     queued,
+    rests,
     step_waits,
 )
 
@@ -56,13 +60,14 @@ class Draft:
     outs: list[int] = field(default_factory=list)
     waits: bool = False
     asked: bool = False  # its queue has the bound that was asked for
+    marks: bool = False  # a Retract may come out of it
 
 
 class Cutter:
     """Walks the steps once and draws segments and gates."""
 
-    def __init__(self, loop: bool, linear: bool, options: Options) -> None:
-        self.loop, self.linear, self.options = loop, linear, options
+    def __init__(self, loop: bool, linear: bool, options: Options, budget: bool) -> None:
+        self.loop, self.linear, self.options, self.budget = loop, linear, options, budget
         self.sinks: list[int] = []
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
@@ -79,6 +84,7 @@ class Cutter:
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
+        target.marks |= origin.marks
 
     def after(self, origin: Draft, size: int, reason: str, overflow: flow.Policy = "block") -> Draft:
         target = self.draft("gate")
@@ -98,7 +104,10 @@ class Cutter:
                                    "upstream; write kx.share() for each of them")
             ports, nodes = [self.listen(upstream)], nodes[known + 1:]
         for step in expand(nodes):
+            step, marks = passing(budgeted(step) if self.budget else step, any(port.marks for port in ports))
             ports = self.lay(step, ports)
+            for port in ports:
+                port.marks = marks
             if isinstance(step.node, units.Share):
                 self.share(step.node, ports[0], written)
         return ports
@@ -123,7 +132,7 @@ class Cutter:
         match node.role:
             case "source":
                 fed = fed_by(node, self.loop)
-                if fed == "iter" and self.loop and parks(step):
+                if fed == "iter" and self.loop and rests(step):
                     fed = "aiter"  # its guards may wait
                 at = self.draft(fed, step, waits=self.loop and fed != "iter")
                 if fed == "push" and self.loop:
@@ -209,6 +218,7 @@ class Cutter:
     def join(self, step: Step, ports: list[Draft]) -> Draft:
         for graph in step.node.branches:
             ports = [*ports, *self.series(graph.nodes)]
+        passing(step, any(port.marks for port in ports))
         target = self.draft("stage", step, waits=True)
         for number, port in enumerate(ports, 1):
             self.gate(port, target, step.node.size, f"{step.label} joins", port=str(number))  # type: ignore[attr-defined]
@@ -261,7 +271,7 @@ def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, 
         options = replace(options, events=True)
     if saves and any(isinstance(s.node, Checkpoint) for s in every(tuple(steps))):
         options = Saving(options.chunk, options.fuse, options.inline, options.events)
-    cutter = Cutter(loop, linear, options)
+    cutter = Cutter(loop, linear, options, budgets(steps))
     ports = cutter.series(nodes)
     if streamed:
         (at,) = ports
@@ -278,17 +288,6 @@ def finished(draft: Draft, linear: bool, options: Options) -> Segment:
     runs = fuse(draft.steps, options) if linear else (tuple(draft.steps),)
     return Segment(draft.index, draft.fed, draft.head, tuple(draft.lanes), runs,
                    draft.fan, tuple(draft.outs), draft.waits)
-
-
-def relabelled(segments: list[Segment], laid: list[Step]) -> tuple[Segment, ...]:
-    """The segments with every label distinct in the plan, so that a name finds one node; no cut changes a name."""
-    names = {id(s): name for s, name in zip(laid, uniquely([s.label for s in laid]), strict=True)}
-
-    def named(step: Step) -> Step:
-        return replace(step, label=names[id(step)])
-
-    return tuple(replace(seg, head=named(seg.head) if seg.head else None,
-                         runs=tuple(tuple(map(named, run)) for run in seg.runs)) for seg in segments)
 
 
 def takes_nothing(segment: Segment) -> bool:

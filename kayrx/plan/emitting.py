@@ -11,7 +11,7 @@ from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.segments import batch, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import is_pool, parks
+from kayrx.plan.traits import is_pool, rests
 
 
 def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
@@ -128,4 +128,4 @@ def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
     return fan or isinstance(options, Saving) \
-        or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))
+        or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

@@ -36,12 +36,18 @@ class Saving(Options):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One unit of work: a node, its label in this plan, the guards around it, the steps inside it."""
+    """One unit of work: a node, its label in this plan, the guards around it, the steps inside it.
+
+    ``beside``  graphs that its guards fall back to, each a step of its own
+    ``marked``  True if a `Retract` may come by, which is no item
+    """
 
     node: Node
     label: str
     guards: tuple[Guard, ...] = ()
     inner: tuple[Step, ...] = ()
+    beside: tuple[Step, ...] = ()
+    marked: bool = False
 
     @property
     def where(self) -> str:
@@ -130,5 +136,5 @@ class Plan:
 
 
 def every(steps: tuple[Step, ...]) -> list[Any]:
-    """All steps, those inside units included, outer before inner."""
-    return [found for step in steps for found in (step, *every(step.inner))]
+    """All steps, those inside units and beside them included, outer before inner."""
+    return [found for step in steps for found in (step, *every(step.inner), *every(step.beside))]

@@ -17,7 +17,7 @@ from kayrx.plan.forms.base import kept
 from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import parks
+from kayrx.plan.traits import rests
 
 LOOK = 32  # items between two looks at the clock (ruling 26)
 
@@ -62,7 +62,7 @@ def batch(options: Options) -> int:
 def quiet(seg: Segment) -> bool:
     """True if nothing in the segment waits but for room below."""
     fan = seg.fan.node.functions if seg.fan is not None else ()
-    return not any(parks(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
+    return not any(rests(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
 
 
 def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:

@@ -62,13 +62,17 @@ class Context:
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
         self.cursors: dict[Any, Any] = {}
+        self.sent: dict[int, list[Any]] = {}  # what a source that continues has given
         self.ledger = ledger = Ledger(program.options.events, program.told)
         self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
+        for source, seconds in program.budgets:
+            ledger.budgets[source] = partial(self.after, seconds)
         self.item: Any = None
         self.opened = Opened(program.resources)
         self.replay: Session | None = None
         self.saver: Saver | None = floor("saving").Saver(self, resume) if program.saves else None
         self.letters = 0
+        self.limits: dict[int, Any] = {}  # what a guard without a name knows between calls
         self._id = ""
         self._looks = 0
         self._since = backend.now()
@@ -78,6 +82,10 @@ class Context:
         """The run's name, drawn from the world when somebody first asks."""
         self._id = self._id or self.world.run_id()
         return self._id
+
+    def after(self, seconds: float) -> float:
+        """The time of the run in ``seconds``."""
+        return self.backend.now() + seconds
 
     # -- taking turns ----------------------------------------------------------------------------
 

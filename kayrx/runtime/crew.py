@@ -21,6 +21,7 @@ from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
 from kayrx.runtime.placed import placed
+from kayrx.runtime.sent import past_marks
 
 Body = Callable[[], Awaitable[bool | None]]
 Emit = Callable[[Any], Any]
@@ -55,8 +56,8 @@ class Crew:
         self.ordered = isinstance(node, Map) and node.ordered
         self.fn: Callable[[Any], Awaitable[Any]] = node.fn
         if step.guards and isinstance(node, Map):
-            guarded = run.guard(step)
-            self.fn = lambda item: guarded.call(node.fn, (item,))
+            self.fn = run.guard(step).over(node.fn)
+        self.fn = past_marks(step, self.fn)
         if run.ledger.exact:
             if source is not None:
                 entry = segment.head.label if segment.head else step.label
@@ -212,8 +213,7 @@ class Crew:
 
     def end(self) -> None:
         """The only one has no item any more."""
-        if self.only:
-            self.only, self.turn = False, self.started
+        self.only, self.turn = False, self.started if self.only else self.turn
 
     def joined(self) -> None:
         """A worker without an item joins the only one, which has one."""

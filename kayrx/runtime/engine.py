@@ -33,7 +33,7 @@ from kayrx.runtime.linear import close, pulled
 from kayrx.runtime.program import Program
 from kayrx.runtime.seeking import seek
 from kayrx.runtime.sharing import Sharing, asked
-from kayrx.runtime.sources import Stoppable, aiterate, nothing
+from kayrx.runtime.sources import Stoppable, aiterate, anew, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 
@@ -135,7 +135,7 @@ class Network:
             items, source, run.positions[segment.index] = pulled(head, run)
             return self.program.through(source, run), items
         opening = aiterate if run.saver is None else seek
-        items = Guarded(head, run).each(lambda _: opening(head.node, run), None) if head.guards \
+        items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
             else opening(head.node, run)
         stoppable = Stoppable(items, run, head.node)
         run.stoppables.append(stoppable)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kayrx.nodes.place import Placement
 from kayrx.runtime.batches import item_by_item
+from kayrx.runtime.sent import past_marks
 
 if TYPE_CHECKING:
     from kayrx.runtime.crew import Crew
@@ -34,5 +35,7 @@ async def placed(crew: Crew, place: Placement) -> AsyncIterator[None]:
                 return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
                     else await seated.one(item)
 
-        crew.fn = crew.with_ids(at_place) if run.ledger.exact else at_place
+        crew.fn = past_marks(step, at_place)
+        if run.ledger.exact:
+            crew.fn = crew.with_ids(crew.fn)
         yield
