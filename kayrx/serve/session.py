@@ -10,9 +10,10 @@ import anyio
 
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import sink
+from kayrx.nodes.retract import Retract
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Subscription
-from kayrx.serve.events import Event, Refused, Retract, weight
+from kayrx.serve.events import Event, Refused, weight
 from kayrx.serve.log import Log
 from kayrx.serve.outbox import ENDLESS, Outbox, Policy, Reader
 from kayrx.serve.turns import Turns
@@ -102,8 +103,7 @@ class Session:
         if self.log.last >= self._items or self.log.total + size > self._bytes:
             await self._patience(self.log.last + 1, self.log.total + size)
         if isinstance(item, Retract):
-            after = max(0, self.log.last - item.items)
-            self._append(Event(self.log.last + 1, "retract", {"after": after}))
+            self._append(Event(self.log.last + 1, "retract", {"after": self.log.without(item.count)}))
             return
         self._append(Event(self.log.last + 1, "data", item), size)
 

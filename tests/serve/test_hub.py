@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.serve import Event, Frames, Hub, Keep, Outbox, Refused, Retract, Session, Subscription, cancel_after, told
+from kayrx.serve import Event, Frames, Hub, Keep, Outbox, Refused, Session, Subscription, cancel_after, told
 from kayrx.testing import left_behind, virtual_world
 
 Virtual = Callable[[Any], Any]
@@ -350,13 +350,14 @@ def test_draining_says_farewell_and_leaves_nothing(virtual: Virtual, tokens: Any
 
 
 def test_a_retraction_names_what_is_taken_back(virtual: Virtual) -> None:
-    """``Retract(2)`` among the items becomes the event that tells after which event all is void."""
+    """`kx.Retract` among the items is an event that tells after which event all is void; one after another adds up."""
     async def main() -> list[Event]:
-        async with Hub(kx.source(["a", "b", "c", Retract(2), "d"])) as hub:
+        async with Hub(kx.source(["a", "b", "c", kx.Retract(1), kx.Retract(1), "d", kx.Retract(2), "e"])) as hub:
             return await read(hub.subscribe())
 
     got = virtual(main)
-    assert (got[3].type, got[3].data) == ("retract", {"after": 1}) and [e.seq for e in got] == [1, 2, 3, 4, 5, 6]
+    assert [(e.seq, e.data["after"]) for e in got if e.type == "retract"] == [(4, 2), (5, 1), (7, 0)]
+    assert [e.seq for e in got] == list(range(1, 10))
 
 
 def test_many_clients_are_woken_in_turns(virtual: Virtual, tokens: Any) -> None:
