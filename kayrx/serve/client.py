@@ -30,7 +30,6 @@ class Subscription:
     def __init__(self, session: Session, after: int | str | None, bounds: Outbox, heartbeat: float | None,
                  on_cut: Callable[[], object] | None, name: str) -> None:
         self.session, self.bounds, self.heartbeat, self.name = session, bounds, heartbeat, name
-        self.blocks = bounds.policy == "block"
         self.reader: Reader
         self._after, self._on_cut = after, on_cut
         self._first: list[Event] = []
@@ -108,8 +107,8 @@ class Subscription:
             behind = reader.behind
             events = reader.read(most, size)
             if behind:
-                session._watch(reader)
-            session._made_room(self)
+                session.intake.watch(reader)
+            session.intake.made_room(self)
             if events:
                 self._over = events[-1].terminal
                 return events

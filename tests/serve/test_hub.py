@@ -173,12 +173,20 @@ def test_a_client_that_raises_is_reported_and_its_siblings_never_notice(virtual:
     assert virtual(main) == ([*"abcd", END], [("bad", "mine")], 0)
 
 
+GRAPHS = {
+    "one segment, paused": lambda n: kx.source(range(n)) >> kx.map(kx.it + 0),
+    "a sink that waits": lambda n: kx.source(range(n)) >> kx.backpressure(1),
+    "in the middle of an expansion": lambda n: kx.source([range(n)]) >> kx.flat_map(lambda numbers: numbers),
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("policy", ["disconnect", "conflate", "drop_oldest", "latest"])
-def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Virtual, policy: Any) -> None:
+def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Virtual, policy: Any, graph: str) -> None:
     """A fast source, one stalled client: the other gets all 5,000, at no cost but its patience."""
     async def main() -> Any:
         cuts: list[str] = []
-        async with (Hub(kx.source(range(5000)), keep=Keep(count=8)) as hub,
+        async with (Hub(GRAPHS[graph](5000), keep=Keep(count=8)) as hub,
                     hub.subscribe(outbox=Outbox(policy, items=8), on_cut=lambda: cuts.append("cut")) as stalled):
             good = await read(hub.subscribe())
             held = len(stalled.session.log.entries)
@@ -193,10 +201,11 @@ def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Vi
                     else [4999, END])
 
 
-def test_blocking_is_for_those_who_ask(virtual: Virtual) -> None:
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_blocking_is_for_those_who_ask(virtual: Virtual, graph: str) -> None:
     """The run waits for the blocking client: nothing is lost, no more waits than its outbox holds, all see its pace."""
     async def main() -> Any:
-        async with Hub(kx.source(range(30))) as hub, hub.subscribe(outbox=Outbox("block", items=2)) as events:
+        async with Hub(GRAPHS[graph](30)) as hub, hub.subscribe(outbox=Outbox("block", items=2)) as events:
             got, ahead = [], 0
             while batch := await events.batch(1):
                 await anyio.sleep(1)
