@@ -107,6 +107,7 @@ class Intake:
         """Wait for full clients that will read in a moment."""
         while late := {c for c in self.session.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
             self._late, began = late, self.session.backend.now()
+            busy = [client for client in late if client.busy]
             self._room = self.session.backend.park()
             try:
                 with anyio.move_on_after(min(client.left() for client in late)):
@@ -114,8 +115,8 @@ class Intake:
             finally:
                 self._room, self._late = None, set()
             spent = self.session.backend.now() - began
-            for client in self.session.clients:
-                client.waited(spent if client in late else 0.0)
+            for client in busy:
+                client.waited(spent)
 
     def append(self, event: Event, size: int | None = None) -> None:
         mine = self.session.log
