@@ -218,7 +218,7 @@ class Saver:
         return sealed(json.dumps({
             "version": VERSION, "number": number, "exact": self.run.ledger.exact, "nodes": self.nodes,
             "places": places, "sources": pending.sources, "counts": pending.counts, "states": pending.states,
-            "over": over}))
+            "over": over}, separators=(",", ":")))
 
     # -- segments that have ended ----------------------------------------------------------------
 

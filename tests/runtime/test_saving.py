@@ -397,7 +397,7 @@ def test_a_damaged_checkpoint_is_not_believed() -> None:
     """Whatever bit it was."""
     store = saved(kx.skip(1))
     text = store.load("checkpoint")
-    store.save("checkpoint", text.replace('"number": 1', '"number": 2'))
+    store.save("checkpoint", text.replace('"number":1', '"number":2'))
     with pytest.raises(kx.RunError, match="is damaged, or was written by another version"):
         (kx.source([1]) >> kx.checkpoint(store) >> kx.skip(1)).collect(resume=True)
 
