@@ -135,6 +135,8 @@ class Emitter:
             self.line(f"{target} = {text}")
             self.dedent()
             self.indent("except Exception as error:")
+            if self.awaits:
+                self.in_hand()  # while the call waited, another task has had its own in hand
             self.line(f"{target} = {wait}{guard}.{'recover' if self.awaits else 'recover_now'}({fn}, {tuple_}, error)")
             self.dedent()
         self.indent(f"if {target} is DROPPED:")
