@@ -11,7 +11,7 @@ from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.segments import batch, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import is_pool, parks
+from kayrx.plan.traits import is_pool, rests
 
 
 def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
@@ -59,7 +59,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
         e.line(foot)
         e.dedent()
     if ordered:
-        sliced(e, steps)
+        sliced(e, steps, drops=options.events or any(s.guards for s in seg.steps))
     e.indent("def over():")
     e.line("nonlocal ended")
     e.line("ended = True")
@@ -70,38 +70,39 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 
-def sliced(e: Emitter, steps: Steps) -> None:
+def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     """``slices(crew, source, fn, done)``: take, call, and hand over in one loop; true at the source's end.
 
-    The way of an item is written into the loop, so a result whose turn has come costs no further call.
-    A result out of turn goes to ``crew.leave``.
+    The way of an item is written into the loop, so a result whose turn has come costs no further call, and
+    next to nothing while its worker is the only one with an item.  Any other goes to ``crew.leave``.
     """
     e.at(-1, None)
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
     e.indent("while not crew.halted:")
     e.line("item = END")
+    e.line("crew.begin()")
     e.open_loop(f"for item in islice(source, {batch(e.options)}):")
-    e.loops[-1].stops.append("crew.halted")
     e.line("number = crew.started")
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
-    e.indent("if number != crew.turn or done:")
+    e.indent("if not crew.alone:")
+    e.indent("if crew.only or crew.halted or number != crew.turn or done:")
     e.line("await crew.leave(number, x)")
     e.line("if crew.halted: break")
     e.line("continue")
     e.dedent()
     e.line("crew.turn = number + 1")
-    e.indent("if x is DROPPED:")
-    e.line("if crew.halted: break")
-    e.line("continue")
     e.dedent()
+    if drops:
+        e.line("if x is DROPPED: continue")
     if e.options.events:
         e.ident = "i"
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.at(-1, None)
     e.close_loop()
+    e.line("crew.end()")
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
         e.line("over()")
@@ -127,4 +128,4 @@ def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
     return fan or isinstance(options, Saving) \
-        or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))
+        or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

@@ -32,7 +32,7 @@ from kayrx.nodes import (
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter
-from kayrx.plan.expand import uniquely
+from kayrx.plan.labels import uniquely
 from kayrx.plan.plan import Plan, Step, every
 from kayrx.plan.traits import is_pool, is_stage, parks, waits
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine, sides, units
+from kayrx.nodes import combine, loops, sides, units
 from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
@@ -17,7 +17,7 @@ from kayrx.plan.forms.base import kept
 from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import parks
+from kayrx.plan.traits import rests
 
 LOOK = 32  # items between two looks at the clock (ruling 26)
 
@@ -62,7 +62,7 @@ def batch(options: Options) -> int:
 def quiet(seg: Segment) -> bool:
     """True if nothing in the segment waits but for room below."""
     fan = seg.fan.node.functions if seg.fan is not None else ()
-    return not any(parks(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
+    return not any(rests(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
 
 
 def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
@@ -208,6 +208,16 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.dedent()
             e.indent("else:")
             into(e, 1, outs[1].overflow, x, late=late)
+            e.dedent()
+        case loops.Loop():
+            done = e.value("done")
+            e.line(f"{done} = {e.call(node.until, x)}")
+            e.line("outs.turned()")
+            e.indent(f"if {done}:")
+            into(e, 0, outs[0].overflow, x)
+            e.dedent()
+            e.indent("else:")
+            into(e, 1, outs[1].overflow, x)
             e.dedent()
         case combine.Branch() | sides.Balance():
             if isinstance(node, sides.Balance):

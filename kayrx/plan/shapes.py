@@ -21,7 +21,7 @@ from typing import Any
 from kayrx.nodes.values import EMPTY
 from kayrx.plan import keeping
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.fold import folded, once
+from kayrx.plan.fold import folded, near, once
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
 from kayrx.plan.plan import Options, Saving, Step
 from kayrx.plan.probe import Probe
@@ -127,7 +127,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
         e.line("return; yield")
     else:
         e.line(f"return {result_of(e, steps)}")
-    return link(e, steps, "items, run", kind="async def" if awaits else "def")
+    return link(e, steps, f"items, run{near(e.lines)}", kind="async def" if awaits else "def")
 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:
@@ -214,7 +214,8 @@ def push(steps: Steps, options: Options) -> Code:
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",))
+    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",),
+                foot=("return push, finish",), flat=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,20 +20,20 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
-from kayrx.plan.turns import replays
 from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
+from kayrx.runtime.circles import circles
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
 from kayrx.runtime.crew_saving import SavingCrew
-from kayrx.runtime.gate import Fan
+from kayrx.runtime.fans import fan_of
 from kayrx.runtime.gates import gate_of
 from kayrx.runtime.guards import Guarded, now
 from kayrx.runtime.linear import close, pulled
 from kayrx.runtime.program import Program
 from kayrx.runtime.seeking import seek
 from kayrx.runtime.sharing import Sharing, asked
-from kayrx.runtime.sources import Stoppable, aiterate, nothing
+from kayrx.runtime.sources import Stoppable, aiterate, anew, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 
@@ -57,7 +57,8 @@ class Network:
         run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
         for lane in {lane for lanes in program.turns.values() for lane in lanes}:
             run.gates[lane].turn = []
-        self.fans = [self.fan_of(s) for s in self.plan.segments]
+        run.circles = circles(run)
+        self.fans = [fan_of(run, s) for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 
@@ -67,13 +68,6 @@ class Network:
         steps = () if target is None else ((target.head,) if target.head else ()) + target.steps
         into = repr(steps[0].label) if steps else "the reader"
         return f"into {into}" + (f" port {gate.port}" if gate.port else "")
-
-    def fan_of(self, segment: Segment) -> Fan:
-        gates = [self.run.gates[i] for i in segment.outs]
-        if segment.fan is not None and replays(segment):
-            late = {lane for lane, i in enumerate(segment.outs) if self.plan.gates[i].target in self.program.turns}
-            return Sharing(gates, self.run, segment.fan, [self.plan.gates[i].overflow for i in segment.outs], late)
-        return Fan(gates, gates[-1] if segment.fan and segment.fan.node.aside else None)
 
     # -- segments as tasks -----------------------------------------------------------------------
 
@@ -120,6 +114,7 @@ class Network:
             crew = (Crew if run.saver is None else SavingCrew)(
                 run, segment, step, source, lanes[0] if lanes else None, emit, slices,
                         self.failed, waits=waits)
+            run.crews[segment.index] = crew
             if source is not None:  # what is in a gate is under way, and goes on while the run pauses or stops
                 run.controls.append(crew.control)
             try:
@@ -140,7 +135,7 @@ class Network:
             items, source, run.positions[segment.index] = pulled(head, run)
             return self.program.through(source, run), items
         opening = aiterate if run.saver is None else seek
-        items = Guarded(head, run).each(lambda _: opening(head.node, run), None) if head.guards \
+        items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
             else opening(head.node, run)
         stoppable = Stoppable(items, run, head.node)
         run.stoppables.append(stoppable)

@@ -85,7 +85,11 @@ class Groups:
         self.number = 0
 
     def push(self, key: Any, item: Any, ident: Any, last: bool = False) -> Generator[Given, None, None]:
-        """What an item gives in the group of its key; ``last`` completes it."""
+        """What an item gives in the group of its key; ``last`` completes it, and EMPTY alone completes all."""
+        if item is EMPTY:
+            while self.groups:
+                yield from self.groups.popitem(False)[1].finished()
+            return
         if key not in self.groups and len(self.groups) >= self.most:
             yield from self.groups.popitem(False)[1].finished()
         yield from self._taken(key, item, ident).given()
@@ -94,6 +98,11 @@ class Groups:
 
     async def push_later(self, key: Any, item: Any, ident: Any, last: bool = False) -> AsyncGenerator[Given, None]:
         """`push`, where the body waits."""
+        if item is EMPTY:
+            async with aclosing(self.rest_later()) as given:
+                async for pair in given:
+                    yield pair
+            return
         if key not in self.groups and len(self.groups) >= self.most:
             async with aclosing(self._ended(next(iter(self.groups)))) as given:
                 async for pair in given:

@@ -11,7 +11,7 @@ from kayrx.runtime.context import Context
 from kayrx.runtime.guards import Guarded, now
 from kayrx.runtime.program import Program
 from kayrx.runtime.seeking import seek_now
-from kayrx.runtime.sources import counted, iterate
+from kayrx.runtime.sources import anew, counted, iterate
 from kayrx.runtime.world import World
 
 
@@ -19,7 +19,7 @@ def pulled(head: Step, run: Context) -> tuple[Any, Iterator[Any], Callable[[], i
     """A synchronous source: what to close, what to read, and the ordinal of the item it gave last."""
     opening = iterate if run.saver is None else seek_now
     if head.guards:
-        items: Any = Guarded(head, run).each_now(lambda _: opening(head.node, run), None)
+        items: Any = Guarded(head, run).each_now(anew(opening, head.node, run), None)
     else:
         items = opening(head.node, run)
     if run.saver is not None:  # barriers are no items

@@ -13,6 +13,7 @@ from typing import Any
 from kayrx.errors import CompileError, GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node, Opens
+from kayrx.nodes.limits import Deadline
 from kayrx.plan import emitting, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.keeping import checkpoint_of
@@ -109,6 +110,12 @@ class Program:
     def resources(self) -> tuple[tuple[Node, Opens], ...]:
         """What has to be opened for a run, with the node that needs it."""
         return tuple(wanted(self.plan))
+
+    @cached_property
+    def budgets(self) -> tuple[tuple[str, float], ...]:
+        """The sources whose items have a deadline, and its seconds."""
+        return tuple((s.label, g.seconds) for s in self.plan.steps() if s.node.role == "source"
+                     for g in s.guards if isinstance(g, Deadline))
 
     # -- networks --------------------------------------------------------------------------------
 

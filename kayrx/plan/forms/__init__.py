@@ -9,6 +9,7 @@ from kayrx.plan.forms import (
     groups,
     growth,
     position,
+    retract,
     select,
     stateful,
     transform,
@@ -18,5 +19,5 @@ from kayrx.plan.forms.base import end, gives_at_end, has_form, item, result
 
 __all__ = [
     "about", "checkpoint", "chunks", "end", "ends", "eventtime", "gives_at_end", "groups", "growth", "has_form", "item",
-    "position", "result", "select", "stateful", "transform", "windows",
+    "position", "result", "retract", "select", "stateful", "transform", "windows",
 ]
