@@ -22,7 +22,8 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, ToList
-from kayrx.plan.keeping import Barrier, checkpoint_of, stateful_steps
+from kayrx.nodes.values import EMPTY
+from kayrx.plan.keeping import Barrier, checkpoint_of, packed, stateful_steps, unpacked
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.guards import now
 from kayrx.runtime.threaded import do
@@ -65,6 +66,8 @@ class Saver:
         self.nodes = {name: s.node.word for name, s in stateful_steps(run.program.plan).items()}
         self.given = dict.fromkeys(self.sources, 0)    # items, by source
         self.told = dict.fromkeys(self.sources, 0)     # the barrier that a source has given last
+        self.ahead: dict[int, tuple[Any, Any]] = {}    # the item in hand of a source that waits, and its place
+        self.finished: set[int] = set()
         self.wanted = self.saved = 0
         self.pending: dict[int, Pending] = {}
         self.over: dict[int, str] = {}                 # the results of segments that have ended
@@ -149,13 +152,21 @@ class Saver:
         if not self.pending and self.saved == self.wanted:
             self.wanted += 1
 
+    def reached(self, node: Node, item: Any, place: Any) -> None:
+        """An item has gone its whole way, as far as its task takes it: a retry or a resume begins behind it."""
+        self.ahead.pop(id(node), None)
+        self.run.cursors[id(node)] = node.cursor(item) if place is EMPTY else place  # type: ignore[attr-defined]
+
     def wants(self, node: Node) -> bool:
         return self.told[id(node)] < self.wanted
 
     def finals(self, node: Node) -> Iterator[Barrier]:
-        """A source has ended: its end is worth a checkpoint."""
-        if not self.wants(node):
-            self.wanted += 1
+        """A source has ended, or is stopped: its end is worth a checkpoint."""
+        if id(node) in self.ahead:
+            self.reached(node, *self.ahead[id(node)])
+        if id(node) not in self.finished:
+            self.finished.add(id(node))
+            self.wanted += not self.wants(node)
         while self.wants(node):
             yield self.barrier(node)
 
@@ -176,6 +187,15 @@ class Saver:
         return self.pending[number]
 
     # -- segments --------------------------------------------------------------------------------
+
+    def keep(self, barrier: Barrier, step: Step, value: Any) -> None:
+        """What a stage holds when a barrier comes."""
+        self.pending[barrier.number].states[step.label] = self.written({"held": packed(value)}, step.label)
+
+    def brought(self, step: Step, value: Any) -> Any:
+        """What a stage begins with: what was kept, else ``value``."""
+        kept = self.kept.get(step.label)
+        return value if kept is None else unpacked(value, kept["held"])
 
     def part(self, barrier: Barrier, held: Held) -> None:
         """What some steps of a segment hold."""

@@ -43,7 +43,9 @@ def seek_now(node: Node, run: Context) -> Iterator[Any]:
         for item, place in pairs:
             saver.given[id(node)] += 1
             yield item
-            run.cursors[id(node)] = node.cursor(item) if place is EMPTY else place  # type: ignore[attr-defined]
+            saver.reached(node, item, place)
+            if run.stopping:
+                break
             if saver.wants(node):
                 yield saver.barrier(node)
     yield from saver.finals(node)
@@ -62,8 +64,9 @@ async def seek(node: Node, run: Context) -> AsyncIterator[Any]:
     async with aclosing(pairs_of(node, run)) as pairs:  # type: ignore[type-var]
         async for item, place in pairs:
             saver.given[id(node)] += 1
+            saver.ahead[id(node)] = item, place
             yield item
-            run.cursors[id(node)] = node.cursor(item) if place is EMPTY else place  # type: ignore[attr-defined]
+            saver.reached(node, item, place)
             if saver.wants(node):
                 yield saver.barrier(node)
     for barrier in saver.finals(node):

@@ -262,19 +262,25 @@ class Stoppable:
 
     async def __anext__(self) -> Any:
         if self.interrupt.fired:
-            raise StopAsyncIteration
+            return self.end()
         try:
             item = await self.interrupt.over(self.items.__anext__(), self.run.backend)
         except Interrupted:
-            raise StopAsyncIteration from None
+            return self.end()
         if self.run.paused:
             await self.run.hold(lambda _: None)
         self.given += 1
         return item
 
+    def end(self) -> Any:
+        """It is stopped: the barriers that it owes, then the end."""
+        for barrier in self.run.saver.finals(self.node) if self.run.saver is not None else ():
+            return barrier
+        raise StopAsyncIteration
+
     def stop(self) -> None:
         """Give no more than what a hot source has pushed already; end the wait of any other."""
-        self.run.shuts.get(self.node, self.interrupt.fire)()
+        self.run.shuts.get(id(self.node), self.interrupt.fire)()
 
     async def aclose(self) -> None:
         close = getattr(self.items, "aclose", None)

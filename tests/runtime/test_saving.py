@@ -178,6 +178,9 @@ NETS: dict[str, Callable[[Any, Any], Any]] = {
     "two sinks": lambda s, c: s >> c >> kx.broadcast(kx.scan(add, 0) >> kx.to_list(), kx.take(4) >> kx.to_list()),
     "gates of one": lambda s, c: s >> kx.map(slow) >> kx.backpressure(1) >> kx.scan(add) >> kx.map(slow) >> c >> TOTAL,
     "measured": lambda s, c: s >> c >> kx.backpressure(3, bytes=9, size_of=abs, low=0.5) >> kx.map(slow) >> TOTAL,
+    "paced": lambda s, c: s >> kx.rate_limit(9, burst=3) >> c >> kx.scan(add) >> kx.rate_limit(
+        30, key=kx.it % 2, size=4) >> TOTAL,
+    "timed lists": lambda s, c: s >> c >> kx.buffer(4, seconds=60) >> kx.map(sum) >> kx.map(slow) >> kx.to_list(),
     "shared": lambda s, c: (lambda shared: kx.merge(shared >> kx.scan(add), shared >> kx.map(slow)))(
         s >> c >> kx.share()) >> TOTAL,
 }
@@ -200,6 +203,34 @@ def test_a_network_is_caught_at_one_moment(net: str, source: str, events: bool, 
     plain = run(NETS[net](SOURCES[source](), kx.map(kx.it)))
     assert result == plain if net != "balance" else sum(result) == sum(plain)
     assert cuts >= 1
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.1])
+@pytest.mark.parametrize("source", ["list", "ticks", "thread"])
+@pytest.mark.parametrize("net", NETS)
+def test_a_run_that_is_stopped_is_saved_where_it_was(net: str, source: str, seconds: float, loop: str) -> None:
+    """Nothing that was read is read again, and what was flushed early is given again, whole."""
+    store = Recorded()
+    graph = NETS[net](SOURCES[source]() >> kx.tap(kx.it), kx.checkpoint(store, every=9))
+
+    async def main() -> Any:
+        async with graph.start() as run:
+            await anyio.sleep(seconds)
+            await run.stop()
+        read = run.metrics().segments[0].taken
+        async with graph.start(resume=True) as run:
+            pass
+        return read, numbers_of(store), run.result
+
+    read, places, result = run_virtual(main, loop)
+
+    plain = run_virtual(lambda: awaited(NETS[net](SOURCES[source](), kx.map(kx.it))), loop)
+    assert result == plain if net != "balance" else sum(result) == sum(plain)
+    assert read in places or read == 17
+
+
+async def awaited(graph: Any) -> Any:
+    return await graph
 
 
 def test_two_sources_are_caught_together() -> None:
@@ -332,7 +363,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two checkpoints": (lambda: kx.source([1]) >> MARK >> MARK, "saves the whole graph already; leave one of them out"),
     "inside a group": (lambda: kx.source([1]) >> kx.window(2, MARK), "stands inside a group"),
     "a timer": (lambda: kx.source([1]) >> MARK >> kx.delay(1), "what 'delay' .* holds cannot be saved .* graph of its"),
-    "a timed buffer": (lambda: kx.source([1]) >> MARK >> kx.buffer(3, seconds=1), "what 'buffer' .* holds cannot be"),
     "a zip": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.zip(), "what 'zip' .* holds cannot"),
     "an Rx operator": (lambda: kx.source([1]) >> MARK >> kx.rx(abs, max_burst=1), "what 'abs' .* hosts an Rx operator"),
     "a gate that drops": (lambda: kx.source([1]) >> MARK >> kx.backpressure(2, overflow="latest") >> kx.map(later),
