@@ -23,6 +23,9 @@ from kayrx.testing.faults import Fault
 
 CASES = 100_000 if os.environ.get("KAYRX_NIGHTLY") else 2000
 BATCHES = 20
+GUARDS = ["timeout", "retry", "fallback", "skip_errors", "dead_letter", "catch", "circuit_breaker", "bulkhead", "hedge",
+          "deadline"]
+ERRORS = (Fault, kx.CallTimeout, kx.CircuitOpen, kx.BulkheadFull, kx.DeadlineExceeded)
 
 
 @dataclass
@@ -134,8 +137,9 @@ class Case:
         else:
             unit = {"flat_map": kx.concat_map, "filter": kx.filter}.get(node, kx.map)(fn)
         self.code.append(f"{node}{'(async)' if waits else ''}")
-        for guard in draw.sample(["timeout", "retry", "fallback", "skip_errors", "dead_letter"], draw.randrange(4)):
-            if guard == "timeout" and not waits:
+        drawn = draw.sample(GUARDS, draw.randrange(5))
+        for guard in drawn:
+            if guard in ("timeout", "hedge", "deadline") and not waits or (guard == "hedge" and node == "flat_map"):
                 continue
             self.code.append(guard)
             match guard:
@@ -145,13 +149,26 @@ class Case:
                     tries, wait = draw.choice([2, 3]), draw.choice([0, 1.0])
                     self.attempts |= dict.fromkeys(range(number, len(self.attempts)), (tries, wait))
                     unit = unit >> kx.retry(tries, backoff=kx.constant(wait))
+                case "hedge":
+                    unit = unit >> kx.hedge(0.5)
+                case "deadline":
+                    unit = unit >> kx.deadline(4)
+                case "bulkhead":
+                    unit = unit >> kx.bulkhead(1, queued=draw.randrange(2))
+                case "circuit_breaker":
+                    unit = unit >> kx.circuit_breaker(failures=2, reset=1)
+                case "catch":
+                    unit = unit >> kx.catch(lambda x, _: [(x, 3)] if node in ("flat_map", "unit") else (x, 3))
                 case "fallback":
-                    instead = {"flat_map": lambda x: [(x, 2)], "filter": lambda x: x}.get(node, lambda x: (x,))
+                    listed = node in ("flat_map", "unit")
+                    instead = (lambda x: [(x, 2)]) if listed else {"filter": lambda x: x}.get(node, lambda x: (x,))
                     unit = unit >> kx.fallback(self.function(waits and node != "flat_map", instead)[0])
                 case "skip_errors":
                     unit = unit >> kx.skip_errors()
                 case "dead_letter":
                     unit = unit >> kx.dead_letter(self.letters)
+        if "hedge" in drawn:
+            self.attempts |= {k: (2 * tries, 0) for k, (tries, _) in self.attempts.items() if k >= number}
         return unit
 
     def plain(self, deep: int) -> Any:
@@ -227,7 +244,7 @@ def wrong(case: Case, events: list[dict[str, Any]], metrics: Any, failure: BaseE
     yield from (f"I4: {held}" for held in case.held)
     if metrics.state != ("failed" if failure else "done") or sum(e["event"] == "error" for e in events) < bool(failure):
         yield f"I5: {metrics.state} with {failure!r}"
-    if failure is not None and not isinstance(failure, (Fault, kx.CallTimeout)):
+    if failure is not None and not isinstance(failure, ERRORS):
         yield f"I5: {failure!r}"
     for (number, x), times in case.calls.items():
         tries, wait = case.attempts[number]
@@ -238,7 +255,7 @@ def wrong(case: Case, events: list[dict[str, Any]], metrics: Any, failure: BaseE
         yield "I7: something is left"
     kept, told = [*case.letters.items()], sum(e["event"] == "dead_letter" and "id" not in e for e in events)
     if len({x.id for x in kept}) != told or not all(
-            isinstance(x.error, (Fault, kx.CallTimeout)) and x.attempts and x.node for x in kept):
+            isinstance(x.error, ERRORS) and x.attempts and x.node for x in kept):
         yield f"I8: {told} told, kept are {[(x.id, x.attempts) for x in kept]}"
     entered = sum(len(ident) == 3 and not parents[ident] and root(ident, parents) != set() for ident in parents)
     if failure is None and metrics.segments[0].taken != entered:
