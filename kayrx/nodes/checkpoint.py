@@ -52,6 +52,10 @@ class Checkpoint(Node):
                              "text), load(name), clear(name) and close()")
 
     @property
+    def local(self) -> bool:
+        return not isinstance(self.store, Opens)
+
+    @property
     def when(self) -> str:
         """``every 1000 items, or 5 s``."""
         return f"every {self.every} items" + (f", or {self.seconds:g} s" if self.seconds is not None else "")
@@ -71,8 +75,8 @@ def checkpoint(store: CheckpointStore | Opens, *, every: int = 1000, seconds: fl
     Price:   all that is held is written each time; calls under way are waited for first.  `explain` has both.
     Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a debounce, a zip,
              a gate that drops); RunError when resumed, naming the node, if graph and checkpoint do not fit; RunError
-             for a state that the store's codec cannot write; what the store raises.  Only run, collect, await,
-             start and stream save; the other faces raise CompileError.
+             for a state that the store's codec cannot write; what the store raises.  CompileError for any
+             other use than by run, collect, await, start and stream.
     Source:  Chandy and Lamport, "Distributed Snapshots"; Apache Flink's aligned barriers.
 
     >>> import kayrx as kx

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import operator
+import pickle
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -385,13 +386,27 @@ def test_what_cannot_be_saved_is_refused_when_compiled(name: str) -> None:
         make().compile()
 
 
-@pytest.mark.parametrize("use", [
-    lambda g: g.publisher().subscribe(None), lambda g: g.subscribe(print), lambda g: (MARK >> kx.map(abs))(1),
-    lambda g: run_virtual(lambda: anext(g.__aiter__()), "asyncio")], ids=["publisher", "subscribe", "call", "iterate"])
-def test_other_faces_do_not_pretend_to_save(use: Any) -> None:
-    """A face through which nothing could be resumed says so."""
-    with pytest.raises((kx.CompileError, TypeError), match=r"cannot save through|None"):
-        use(kx.source([1]) >> MARK)
+FACES: dict[str, Callable[[Any], Any]] = {
+    "observable": lambda g: g.to_observable(), "subscribe": lambda g: g.subscribe(print),
+    "publisher": lambda g: g.publisher(), "iterate": lambda g: g.__aiter__(),
+    "operator": lambda _: MARK.operator(), "processor": lambda _: MARK.processor(), "call": lambda _: MARK(1),
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("body", [kx.map(abs), kx.map(later), kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.merge()],
+                         ids=["linear", "waits", "fan"])
+def test_other_faces_do_not_pretend_to_save(face: str, body: Any) -> None:
+    """What could not be resumed says so at once; a trial saves nothing, and a store in memory stays in its process."""
+    store = kx.memory_checkpoints()
+    graph = kx.source([1]) >> kx.checkpoint(store) >> body
+    with pytest.raises(kx.CompileError, match=r"'checkpoint'.*: a graph is saved by run\(\), .* and this is: "):
+        FACES[face](graph)
+    assert graph.check(trial=[1, 2]) == [] and store.load("checkpoint") is None
+    with pytest.raises(kx.GraphError, match=r"'checkpoint' .* holds a live object"):
+        pickle.dumps(graph)
+    assert pickle.loads(pickle.dumps(kx.checkpoint(kx.sqlite_checkpoints("x.db")))) == kx.checkpoint(
+        kx.sqlite_checkpoints("x.db"))
 
 
 def saved(body: Graph[Any, Any], **options: Any) -> kx.CheckpointStore:
