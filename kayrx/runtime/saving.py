@@ -22,10 +22,10 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, ToList
-from kayrx.nodes.values import EMPTY
 from kayrx.plan.keeping import Barrier, checkpoint_of, packed, stateful_steps, unpacked
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.guards import now
+from kayrx.runtime.seeking import Mark
 from kayrx.runtime.threaded import do
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ class Saver:
         self.sources = {id(s.head.node): s.head.label for s in self.segments
                         if s.head is not None and s.head.node.role == "source"}
         self.nodes = {name: s.node.word for name, s in stateful_steps(run.program.plan).items()}
-        self.given = dict.fromkeys(self.sources, 0)    # items, by source
+        self.marks = {id(s.head.node): Mark(s.head.node) for s in self.segments
+                      if s.head is not None and id(s.head.node) in self.sources}
+        self.asked = False                             # a barrier is wanted of some source
         self.told = dict.fromkeys(self.sources, 0)     # the barrier that a source has given last
-        self.ahead: dict[int, tuple[Any, Any]] = {}    # the item in hand of a source that waits, and its place
+        self.ahead: dict[int, tuple[Any, Any]] = {}    # the item on its way from a source that waits, and its place
         self.finished: set[int] = set()
         self.wanted = self.saved = 0
         self.pending: dict[int, Pending] = {}
@@ -98,8 +100,9 @@ class Saver:
         for key, label in self.sources.items():
             if label in saved["sources"]:
                 cursor, given = saved["sources"][label]
-                self.run.cursors[key] = self.read(cursor, label)
-                self.given[key] = self.run.ledger.counts[label] = given
+                self.run.cursors[key] = place = self.read(cursor, label)
+                self.run.ledger.counts[label] = given
+                self.marks[key].begin(place, given)
             self.told[key] = self.wanted
 
     def check_fits(self, saved: dict[str, Any]) -> None:
@@ -145,17 +148,20 @@ class Saver:
 
     def position(self, head: Step) -> Callable[[], int]:
         """The ordinal of the item that a source gave last."""
-        return lambda: self.given[id(head.node)] - 1
+        mark = self.marks[id(head.node)]
+        return lambda: mark.given - (not mark.hand)
 
     def ask(self) -> None:
         """It is time: unless a checkpoint is under way, the sources give a barrier next."""
         if not self.pending and self.saved == self.wanted:
             self.wanted += 1
+            self.asked = True
 
-    def reached(self, node: Node, item: Any, place: Any) -> None:
-        """An item has gone its whole way, as far as its task takes it: a retry or a resume begins behind it."""
-        self.ahead.pop(id(node), None)
-        self.run.cursors[id(node)] = node.cursor(item) if place is EMPTY else place  # type: ignore[attr-defined]
+    def reached(self, node: Node) -> None:
+        """The item on its way has gone it: a retry or a resume begins behind it."""
+        mark = self.marks[id(node)]
+        mark.reached(*self.ahead.pop(id(node)))
+        self.run.cursors[id(node)] = mark.place
 
     def wants(self, node: Node) -> bool:
         return self.told[id(node)] < self.wanted
@@ -163,10 +169,11 @@ class Saver:
     def finals(self, node: Node) -> Iterator[Barrier]:
         """A source has ended, or is stopped: its end is worth a checkpoint."""
         if id(node) in self.ahead:
-            self.reached(node, *self.ahead[id(node)])
+            self.reached(node)
         if id(node) not in self.finished:
             self.finished.add(id(node))
             self.wanted += not self.wants(node)
+            self.asked = True
         while self.wants(node):
             yield self.barrier(node)
 
@@ -174,8 +181,9 @@ class Saver:
         """The barrier that a source owes; its place goes into the checkpoint."""
         number = self.told[id(node)] = self.told[id(node)] + 1
         label = self.sources[id(node)]
-        place = self.run.cursors.get(id(node))
-        self.begun(number).sources[label] = [self.written(place, label), self.given[id(node)]]
+        self.asked = any(told < self.wanted for told in self.told.values())
+        mark = self.marks[id(node)]
+        self.begun(number).sources[label] = [self.written(mark.place, label), mark.given]
         return Barrier(number)
 
     def begun(self, number: int) -> Pending:
