@@ -213,7 +213,8 @@ def retry(attempts: int, *, backoff: Backoff = AT_ONCE, jitter: Jitter = "none",
     Sent:    what a unit of many outputs had sent when it failed, by ``resume``: "before_first" tries again only
              if that was nothing; "restart" sends a `Retract` and begins anew; "skip_prefix" leaves out as many
              outputs of the next attempt (``verify=True``: and fails if they differ); "continue" calls
-             ``f(item, sent)``, with a list, empty at first.  Memory of the last two: what was sent of one item.
+             ``f(item, sent)``, with a list, empty at first.  Memory of the last two: what was sent of one item,
+             or of the source (with a cursor a source needs no ``resume``, and each reconnection begins anew).
     Raises:  the error of the last attempt as it is, with one note of those before it; RunError where a second
              attempt gives less than was sent, or something else; CompileError for a ``resume`` that the unit
              cannot keep.

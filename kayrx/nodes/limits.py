@@ -110,7 +110,8 @@ def deadline(seconds: float) -> Guards[T]:
     Raises:  DeadlineExceeded, a TimeoutError: what waits is cut off, no attempt begins and no wait is begun that
              would end later; guards written after it may handle that.  A synchronous call that is under way
              cannot be cut, and what it gives counts.
-    Memory:  after a source items carry ids, in which the time is kept; `explain` says so.
+    Memory:  after a source items carry ids, in which the time is kept; `explain` says so.  Where items are pushed
+             without a loop (an Observable as source or face) there are none, and it is not looked at.
     Source:  gRPC deadlines.
 
     >>> import kayrx as kx

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,8 @@ from kayrx.plan.units import DROPPED
 from kayrx.runtime import guards_limits  # noqa: F401  # its rows
 from kayrx.runtime.deadlines import Deadlines
 from kayrx.runtime.guards_many import Open, around_all, outputs
-from kayrx.runtime.guards_one import Call, around, timed
-from kayrx.runtime.interrupt import Interrupted
+from kayrx.runtime.guards_one import Call, around, late, limit_of, timed
+from kayrx.runtime.interrupt import Interrupt, Interrupted, watched
 from kayrx.runtime.letters import addressed
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Guarded:
 
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(run.closers)
         self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
         self.ident: Any = None  # the id of the item in hand, where ids are carried
         self.until: float | None = None  # when the budget of the item in hand is spent, if it has one
@@ -44,10 +43,18 @@ class Guarded:
         self.exact = run.ledger.exact and self.inside is None
         self.rows = [(guard, around.dispatch(type(guard))) for guard in step.guards]
         self.standing = max((i for i, g in enumerate(step.guards, 1) if g.stands), default=0)
+        self.on_trio = run.backend.name == "trio"
+        self.only = limit_of(step.guards[0]) if self.standing == 1 and not (self.exact or self.on_trio) \
+            and isinstance(step.guards[0], data.Timeout) else None
+
+    def copy(self) -> Guarded:
+        one = object.__new__(Guarded)
+        one.__dict__.update(self.__dict__)
+        return one
 
     def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
         """The same guards around one call of a worker, which is waited for outside their time."""
-        one = copy(self)
+        one = self.copy()
         one.ready = ready
         return one
 
@@ -55,13 +62,13 @@ class Guarded:
         """The same guards with an item in hand, for other items may be in others' hands meanwhile."""
         if not self.exact:
             return self
-        one = copy(self)
+        one = self.copy()
         one.ident, one.until = ident, getattr(ident, "until", None)
         return one
 
     def due(self, until: float) -> Guarded:
         """The same guards with less time."""
-        one = copy(self)
+        one = self.copy()
         one.until = until if self.until is None else min(until, self.until)
         return one
 
@@ -71,7 +78,13 @@ class Guarded:
         """The guarded call from its beginning; guards that only look at errors are entered by one."""
         one = self.holding(self.run.item)
         try:
+            if self.only is not None and self.ready is None:  # the way of most calls, without a frame to spare
+                return await watched(Interrupt(), fn(*args), self.only[0], self.deadlines)
             return await self._chain(one, fn, args, self.rows[:self.standing])
+        except Interrupted:
+            first: Exception = late(self, *(self.only or (0.0, "total")))
+            if self.standing == len(self.rows):
+                raise first from None
         except Exception as error:
             if self.standing == len(self.rows):
                 raise

@@ -99,7 +99,7 @@ async def _(guard: data.Retry, open_: Open, x: Any, guarded: Guarded, *given: An
             if isinstance(error, Differs) or (guard.resume == "before_first" and sent.count and node.role != "source"):
                 raise
             if sent.count > before and getattr(node, "cursor", None) is not None:
-                attempt = 1  # it has got on
+                attempt, attempts = 1, Attempts(guard, guarded)  # it has got on
             if (wait := attempts.wait_after(error, attempt)) is None:
                 raise
         finally:

@@ -12,7 +12,7 @@ from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Catch, Fallback
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.attempts import Attempts
-from kayrx.runtime.interrupt import Interrupt, Interrupted
+from kayrx.runtime.interrupt import Interrupt, Interrupted, watched
 
 if TYPE_CHECKING:
     from kayrx.runtime.guards import Guarded
@@ -20,13 +20,21 @@ if TYPE_CHECKING:
 Call = Callable[["Guarded"], Awaitable[Any]]
 
 
-async def timed(guarded: Guarded, awaitable: Awaitable[Any], seconds: float) -> Any:
+def timed(guarded: Guarded, awaitable: Awaitable[Any], seconds: float) -> Awaitable[Any]:
     """``awaitable``, for at most ``seconds``; raises Interrupted."""
-    return await Interrupt().over(awaitable, guarded.run.backend, seconds, guarded.deadlines)
+    if guarded.on_trio:
+        return Interrupt().over(awaitable, guarded.run.backend, seconds)
+    return watched(Interrupt(), awaitable, seconds, guarded.deadlines)
 
 
 def late(guarded: Guarded, seconds: float, which: str) -> CallTimeout:
     return CallTimeout(f"{guarded.step.where} took longer than {seconds:g} s ({which})", which)
+
+
+def limit_of(guard: data.Timeout) -> tuple[float, str]:
+    """The seconds of a call with one output, and which of the three they are."""
+    return min((s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
+                                   (guard.idle, "idle")) if s is not None)
 
 
 @singledispatch
@@ -37,9 +45,7 @@ async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded) -> Any
 
 @around.register(data.Timeout)
 async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
-    bounds = [(s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
-                                  (guard.idle, "idle")) if s is not None]
-    seconds, which = bounds[0] if len(bounds) == 1 else min(bounds)
+    seconds, which = limit_of(guard)
     if guarded.ready is not None:
         await guarded.ready()  # a worker that was killed or is stuck is no part of the next attempt's time
     try:

@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import growth, pushing, starting, straight, waiting
+from tests.bench import growth, guarding, pushing, starting, straight, waiting
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
 
-GROUPS = (straight.races, waiting.races, starting.races, pushing.races, growth.races)
+GROUPS = (straight.races, waiting.races, starting.races, pushing.races, growth.races, guarding.races)
 
 
 def order(race: Race) -> tuple[int, str]:
