@@ -70,7 +70,8 @@ def checkpoint(store: CheckpointStore | Opens, *, every: int = 1000, seconds: fl
              forgets what was saved.
     Kept:    scan, reduce, stateful_map, distinct, take, skip, buffer, sliding, window_by, group_by, to_list ... by
              the names of their nodes, and the cursor of each source, in one transaction.
-    Again:   state counts each item once; what was sent after the last checkpoint is sent again (at least once).
+    Again:   state counts each item once; what was sent after the last checkpoint is sent again (at least once).  A
+             file that is written to by ``sink`` is flushed first.
              `Run.stop` saves, then flushes what buffers hold: the run that resumes gives that again, filled.
     Price:   all that is held is written each time; calls under way are waited for first.  `explain` has both.
     Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a debounce, a zip,

@@ -118,8 +118,8 @@ def check(plan: Plan) -> None:
             raise CompileError(f"{mark}: {fan.where} replays what it holds; leave replay= out")
     for gate in plan.gates:
         if flow.plain(gate.overflow) != "block" or isinstance(gate.overflow, flow.Coalesced):
-            raise CompileError(f"{mark}: {gate.reason} a gate that may drop or join items ({gate.overflow}), and what "
-                               "it loses differs from run to run; use overflow='block'")
+            raise CompileError(f"{mark}: a gate ({gate.reason}) may drop or join items ({gate.overflow}), and what it "
+                               "loses differs from run to run; use overflow='block', or also_to for wire_tap")
     sources = [s.head for s in plan.segments if s.head is not None and s.head.node.role == "source"]
     waiting = [step for step in sources if waits(step.node)]
     if len(sources) > 1 and waiting:

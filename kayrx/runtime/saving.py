@@ -222,7 +222,15 @@ class Saver:
             await gate.put(barrier)
             if segment.fed in ("iter", "aiter"):  # a source is read only while there is room
                 await gate.room()
+        self.flush(segment)
         await self.met(index, barrier.number)
+
+    def flush(self, segment: Segment) -> None:
+        """What a sink has taken leaves this process before it counts as sent."""
+        node = segment.sink.node if segment.sink is not None else None
+        if isinstance(node, SinkTo):
+            target = self.run.opened[node.target] if isinstance(node.target, Opens) else node.target
+            getattr(target, "flush", lambda: None)()
 
     def at_now(self, index: int, barrier: Barrier, held: Held) -> None:
         """`at` in a plan of one function."""

@@ -111,6 +111,13 @@ def opened(node: ends.Source, run: Context) -> Any:
     return node.what(run.cursors.get(id(node))) if node.cursor is not None else node.what()
 
 
+def readable(node: ends.Source, run: Context) -> Any:
+    """What a source reads on a loop."""
+    if node.kind == "replayable":
+        return replayed(node, run)
+    return node.what if node.kind in ("async", "iterable") else opened(node, run)
+
+
 def remembered(node: ends.Source, run: Context, items: Iterator[Any]) -> Iterator[Any]:
     """The items; the cursor of each is kept once it has been accepted."""
     for item in items:
@@ -146,14 +153,14 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
         once(node)
     if node.on is not None:
         def begun() -> Iterator[Any]:
-            return iter(node.what if node.kind == "iterable" else opened(node, run))
+            return iter(readable(node, run))
 
         async with aclosing(in_thread(begun, node.on, 1)) as read:
             async for item in read:
                 yield item
                 remember(node, run, item)
         return
-    what = node.what if node.kind in ("async", "iterable") else opened(node, run)
+    what = readable(node, run)
     if inspect.isawaitable(what):
         what = await what
     if hasattr(what, "__aiter__"):

@@ -154,7 +154,32 @@ def opened(after: int | None) -> Iterator[int]:
     yield from range(0 if after is None else after + 1, 17)
 
 
+async def dropping(after: int | None) -> AsyncIterator[int]:
+    """Breaks off after each item that is three more than a multiple of five."""
+    for x in range(0 if after is None else after + 1, 17):
+        await anyio.sleep(0.25)
+        yield x
+        if x % 5 == 3:
+            raise OSError
+
+
+class EveryOther:
+    """A store whose every other read fails."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self, cursor: int | None, n: int) -> tuple[list[int], int | None]:
+        self.reads += 1
+        if self.reads % 2:
+            raise OSError
+        start = cursor or 0
+        return [*range(start, min(start + 3, 17))], start + 3 if start + 3 < 17 else None
+
+
 SOURCES: dict[str, Callable[[], Any]] = {
+    "dropping": lambda: kx.source(dropping, cursor=kx.it) >> kx.retry(3),
+    "failing": lambda: kx.source(EveryOther()) >> kx.retry(9),
     "list": lambda: kx.source(range(17)), "generator": lambda: kx.source(opened, cursor=kx.it),
     "ticks": lambda: kx.source(ticking, cursor=kx.it),
     "thread": lambda: kx.source([*range(17)], on=kx.threads(1)),
@@ -207,7 +232,7 @@ def test_a_network_is_caught_at_one_moment(net: str, source: str, events: bool, 
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.1])
-@pytest.mark.parametrize("source", ["list", "ticks", "thread"])
+@pytest.mark.parametrize("source", ["list", "ticks", "thread", "failing"])
 @pytest.mark.parametrize("net", NETS)
 def test_a_run_that_is_stopped_is_saved_where_it_was(net: str, source: str, seconds: float, loop: str) -> None:
     """Nothing that was read is read again, and what was flushed early is given again, whole."""
@@ -326,6 +351,23 @@ def test_a_graph_goes_on_with_what_was_appended_to_its_file(tmp_path: Path) -> N
     with path.open("a") as file:
         file.write("d\ne\n")
     assert graph.collect(resume=True, backend="trio") == [5]
+
+
+def test_a_file_is_flushed_before_what_was_sent_counts(tmp_path: Path) -> None:
+    """What stands in a buffer of the process would be lost with it, and not be sent again."""
+    path, seen = tmp_path / "out", []
+
+    class Store(Recorded):
+        def save(self, name: str, state: str) -> None:
+            seen.append(path.read_text())
+
+    for opened in (False, True):
+        seen.clear()
+        target: Any = path.open("w") if opened else kx.resource(lambda: path.open("w"))
+        (kx.source("abcd") >> kx.checkpoint(Store(), every=2) >> kx.sink(target)).run()
+        assert seen == ["ab", "abcd", "abcd"]
+        if opened:
+            target.close()
 
 
 def test_letters_keep_their_ids_over_a_resume() -> None:
