@@ -251,7 +251,7 @@ assert_type(texts >> kx.map(parse) >> kx.catch(rescued) >> kx.fallback(0, resume
 assert_type(texts >> kx.map(ask) >> kx.hedge(after=1) >> kx.bulkhead(2, queued=3) >> kx.deadline(2), Graph[Never, int])
 assert_type(texts >> kx.each(parse) >> kx.circuit_breaker(rate=0.5, window=9, name="a") >> kx.deadline(2),
             Sink[Never, None])
-assert_type(texts >> kx.settled() >> kx.map(parse), Graph[Any, int])
+assert_type(texts >> kx.settled() >> kx.map(parse), Graph[Never, int])
 assert_type(kx.queue_source(4).dropped, int)
 assert_type(kx.source(kx.Subject[str]()) >> kx.map(parse), Graph[Never, int])
 assert_type(kx.Subject[str]() >> kx.map(parse), Graph[Never, int])
