@@ -23,10 +23,12 @@ install(
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
     groups="kayrx.runtime.groups",
+    codecs="kayrx.io.codecs",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     replay="kayrx.runtime.replay",
     rx="kayrx.runtime.observable",
+    saving="kayrx.runtime.saving",
 )
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.io.checkpoints import memory_checkpoints, sqlite_checkpoints
     from kayrx.io.codecs import Codec, pickle_codec
     from kayrx.io.letters import json_letters, memory_letters, sqlite_letters
     from kayrx.nodes.about import (
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         with_index,
     )
     from kayrx.nodes.backoffs import constant, exponential, fibonacci
+    from kayrx.nodes.checkpoint import CheckpointStore, checkpoint
     from kayrx.nodes.chunks import chunk
     from kayrx.nodes.combine import (
         branch,
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.nodes.limits import bulkhead, circuit_breaker, deadline, hedge
+    from kayrx.nodes.loops import loop
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
@@ -115,10 +120,12 @@ _HOMES = {
     "kayrx.errors": "AbandonedCall BulkheadFull CallTimeout CircuitOpen CompileError DeadlineExceeded GateDeadlock "
                     "GateOverflow GraphError KayrxError MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.io.checkpoints": "memory_checkpoints sqlite_checkpoints",
     "kayrx.io.codecs": "Codec pickle_codec",
     "kayrx.io.letters": "json_letters memory_letters sqlite_letters",
     "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
                          "with_index",
+    "kayrx.nodes.checkpoint": "CheckpointStore checkpoint",
     "kayrx.nodes.backoffs": "constant exponential fibonacci",
     "kayrx.nodes.chunks": "chunk",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
@@ -134,6 +141,7 @@ _HOMES = {
     "kayrx.nodes.instead": "catch fallback on_error_return",
     "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
+    "kayrx.nodes.loops": "loop",
     "kayrx.nodes.letters": "Letter LetterStore Replayed",
     "kayrx.nodes.limits": "bulkhead circuit_breaker deadline hedge",
     "kayrx.nodes.place": "Failed Placement processes threads",
@@ -158,22 +166,22 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "BulkheadFull", "CallTimeout", "CircuitOpen", "Codec", "CompileError", "DeadlineExceeded",
-    "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError", "KayrxError", "Letter", "LetterStore",
-    "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext", "Options", "Placement",
-    "Replayable", "Replayed", "Retract", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window", "WorkerDied",
-    "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "bulkhead", "catch", "chunk",
-    "circuit_breaker", "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count",
-    "dead_letter", "deadline", "debounce", "default_if_empty", "delay", "dematerialize", "distinct",
-    "distinct_until_changed", "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback",
-    "fibonacci", "filter", "first", "flat_map", "group_by", "hedge", "ignore_elements", "interval", "it", "join",
-    "json_letters", "keep_alive", "last", "lines", "map", "materialize", "memory_letters", "merge", "merge_prioritized",
-    "on_error_return", "pairwise", "partition", "pause_when", "pickle_codec", "prefetch", "processes", "queue_source",
-    "race", "rate_limit", "reduce", "resource", "retry", "rx", "sample", "scan", "settled", "share", "sink", "skip",
-    "skip_errors", "skip_until", "skip_while", "sliding", "source", "sqlite_letters", "stateful_map", "sum",
-    "switch_map", "tail", "take", "take_last", "take_until", "take_while", "tap", "threads", "throttle_first",
-    "timeout", "timer", "timestamp", "to_list", "unit", "window", "window_by", "wire_tap", "with_index",
-    "with_latest_from", "zip", "zip_latest",
+    "AbandonedCall", "BulkheadFull", "CallTimeout", "CheckpointStore", "CircuitOpen", "Codec", "CompileError",
+    "DeadlineExceeded", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError", "KayrxError", "Letter",
+    "LetterStore", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext", "Options",
+    "Placement", "Replayable", "Replayed", "Retract", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window",
+    "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "bulkhead", "catch",
+    "checkpoint", "chunk", "circuit_breaker", "coalesce", "combine_latest", "concat", "concat_map", "conflate",
+    "constant", "count", "dead_letter", "deadline", "debounce", "default_if_empty", "delay", "dematerialize",
+    "distinct", "distinct_until_changed", "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential",
+    "fallback", "fibonacci", "filter", "first", "flat_map", "group_by", "hedge", "ignore_elements", "interval", "it",
+    "join", "json_letters", "keep_alive", "last", "lines", "loop", "map", "materialize", "memory_checkpoints",
+    "memory_letters", "merge", "merge_prioritized", "on_error_return", "pairwise", "partition", "pause_when",
+    "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource", "retry", "rx",
+    "sample", "scan", "settled", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
+    "source", "sqlite_checkpoints", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last",
+    "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit",
+    "window", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

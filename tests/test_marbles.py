@@ -47,6 +47,13 @@ def picture(graph: Any, *strings: Any, **values: Any) -> Picture:
 # -- functions that the pictures use -------------------------------------------------------------
 
 
+async def slow_letters(after: str | None) -> AsyncIterator[str]:
+    for letter in "abc":
+        await anyio.sleep(1 if letter == "a" else 2)
+        yield letter
+    await anyio.sleep(1)
+
+
 async def in_a_second(x: str) -> str:
     await anyio.sleep(1)
     return x
@@ -256,6 +263,11 @@ MARBLES: dict[str, Picture] = {
         "-4-------1-|",
         "-(421)---1-|",
         "^----------!", **{"1": 1, "2": 2, "4": 4}),
+    "loop": picture(
+        kx.loop(kx.map(kx.it * 2), until=kx.it > 9),
+        "-1-----5--|",
+        "-w-----t--|",
+        "^---------!", **{"1": 1, "5": 5, "w": 16, "t": 10}),
     "tap": picture(
         kx.tap(refuse_b),
         "-a--b--c--|",
@@ -662,6 +674,9 @@ MARBLES: dict[str, Picture] = {
         "-a--b--c--|",
         "-a-----c--|",
         "^---------!"),
+    "checkpoint": picture(
+        kx.source(slow_letters, cursor=kx.it) >> kx.checkpoint(kx.memory_checkpoints(), every=2),
+        "-a-b-c|"),
     "dead_letter": picture(
         kx.map(refuse_b) >> kx.dead_letter([]),
         "-a--b--c--|",

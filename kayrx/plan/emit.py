@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kayrx.graph.expr import Expr
+from kayrx.nodes.derived import one_more
 from kayrx.nodes.values import is_async
 from kayrx.plan.inline import source_of
 from kayrx.plan.plan import Options, Step
@@ -51,6 +52,7 @@ class Emitter:
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
         self.ident = "i"
+        self.saves = ""  # "whole", "part" or "body", where a barrier may come (see `keeping`)
         self.tail: Callable[[str], None] = lambda x: None
 
     def at(self, number: int, step: Step | None) -> None:
@@ -101,6 +103,8 @@ class Emitter:
             return fn.source(f"{args[0]}", lambda v: self.constant(f"c{next(count)}{hint}", v))
         if len(args) == 2 and fn in INFIX:
             return f"{args[0]} {INFIX[fn]} {args[1]}"
+        if fn is one_more:
+            return f"{args[0]} + 1"
         if self.options.inline and (text := source_of(fn, args)):
             return text
         name = self.param(hint, fn)

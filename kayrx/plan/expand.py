@@ -172,17 +172,3 @@ def budgeted(step: Step) -> Step:
     made = replace(step, guards=(Budget(written=step.guards[0].written), *step.guards))
     check_guards(made)
     return made
-
-
-def uniquely(labels: Sequence[str]) -> list[str]:
-    """The labels made distinct in order: a, a-2, a-3.
-
-    >>> uniquely(["map", "filter", "map"])
-    ['map', 'filter', 'map-2']
-    """
-    seen: dict[str, int] = {}
-    out = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        out.append(label if seen[label] == 1 else f"{label}-{seen[label]}")
-    return out

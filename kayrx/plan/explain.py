@@ -11,11 +11,13 @@ from typing import Any
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, flow, guards, instead, limits, switch, time, transform, until, windows
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.place import Processes
 from kayrx.nodes.units import Unit
 from kayrx.plan import cut
+from kayrx.plan.keeping import checkpoint_of, stateful_steps
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
-from kayrx.plan.traits import step_waits
+from kayrx.plan.traits import is_pool, step_waits
 
 
 def compile(graph: Graph[Any, Any], **options: Any) -> Plan:
@@ -203,4 +205,13 @@ def places(plan: Plan) -> list[str]:
 
 def costs(plan: Plan) -> list[str]:
     """What has been switched on and is not free."""
-    return ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []
+    out = ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []
+    step = checkpoint_of(plan)
+    if step is not None and isinstance(step.node, Checkpoint):
+        held = ", ".join(stateful_steps(plan)) or "no node"
+        out.append(f"{step.label}: {step.node.when}, and at the end of a source, the state of {held} is written whole "
+                   "with the place of the sources, and synced")
+        out += [f"{step.label}: {s.label} finishes the calls under way first" for s in plan.steps() if is_pool(s)]
+        out += [f"{step.label}: a barrier takes a place in each gate, and a join waits for it on all lanes"] \
+            if len(plan.segments) > 1 else []
+    return out

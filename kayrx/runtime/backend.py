@@ -30,7 +30,7 @@ class Backend(Protocol):
 
     def park(self) -> Any: ...
     def wake(self, park: Any) -> None: ...
-    async def checkpoint(self) -> None: ...
+    def checkpoint(self) -> Awaitable[None]: ...
     async def sleep(self, seconds: float) -> None: ...
     def from_thread(self, fn: Callable[[], None]) -> None: ...
 
@@ -58,8 +58,9 @@ class AsyncioBackend:
         if not park.done():
             park.set_result(None)
 
-    async def checkpoint(self) -> None:
-        await asyncio.sleep(0)
+    @staticmethod
+    def checkpoint() -> Awaitable[None]:
+        return _pass()
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class World:
     ``sleep``   sleeps in a run on a loop; None: the loop's own sleep
     ``random``  draws jitter
     ``run_id``  names the run; never repeats in a store
+    ``secret``  names what only those may see who know its name; cannot be guessed
     """
 
     now: Callable[[], float] | None = None
@@ -43,6 +45,7 @@ class World:
     sleep: Callable[[float], Awaitable[None]] | None = None
     random: random.Random = field(default_factory=random.Random)
     run_id: Callable[[], str] = run_id
+    secret: Callable[[], str] = secrets.token_urlsafe
 
     @property
     def clock(self) -> Callable[[], float]:

@@ -182,9 +182,9 @@ def virtual_world(seed: int = 0) -> World:
     >>> graph.collect(world=world), world.now()
     ([], 7200.0)
     """
-    clock, ids = VirtualClock(), itertools.count(1)
+    clock, ids, secrets = VirtualClock(), itertools.count(1), itertools.count(1)
     return World(now=clock.now, wall=clock.now, block=clock.block, random=random.Random(seed),
-                 run_id=lambda: f"run {next(ids)}")
+                 run_id=lambda: f"run {next(ids)}", secret=lambda: f"{next(secrets):08x}-for-tests")
 
 
 __all__ = ["VirtualClock", "VirtualLoop", "run_virtual", "virtual_world"]

@@ -140,7 +140,7 @@ def test_a_warning_names_the_line_and_the_remedy(graph: Graph[Any, Any], says: s
     ONE >> kx.stateful_map(lambda n, x: (n, x), key=abs, max_keys=9), ONE >> kx.stateful_map(lambda n, x: (n, x)),
     ONE >> kx.distinct(max_keys=9), ONE >> kx.map(parse) >> kx.dead_letter([]),
     (ONE >> kx.map(parse) >> kx.dead_letter(kx.memory_letters(9))).named("g"),
-], ids=str)
+])
 def test_nothing_to_warn_of(graph: Graph[Any, Any]) -> None:
     """A sound graph has no warnings."""
     assert graph.check() == []

@@ -213,6 +213,8 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "shared": lambda a: shared(kx.source(a.later) >> kx.map(a.call) >> kx.share()),
     "groups that wait": lambda a: kx.source(a.items) >> kx.group_by(kx.it % 2, kx.map(a.call) >> kx.buffer(count=2)),
     "groups of bodies": lambda a: kx.source(a.later) >> kx.group_by(kx.it % 2, kx.concat_map(a.many)) >> kx.take(7),
+    "a loop": lambda a: kx.source(a.later) >> kx.loop(kx.map(a.call, concurrency=2) >> kx.map(kx.it + 1),
+                                                      until=kx.it > 3) >> kx.map(a.call),
     "cut short": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.take(3),
     "cut short in a crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=4) >> kx.take_while(kx.it < 4),
     "cut short by a join": lambda a: kx.zip(kx.source(a.later) >> kx.take(2), kx.source(a.items) >> kx.map(a.call)),

@@ -126,6 +126,7 @@ assert_type(texts >> kx.stateful_map(numbered, seed=0), Graph[Never, bytes])
 assert_type(texts >> kx.stateful_map(numbered, len, seed=0, max_keys=9, on_evict=told), Graph[Never, bytes])
 assert_type(texts >> kx.stateful_map(remembered, key=ask), Graph[Never, float])
 assert_type(texts >> kx.expand(words), Graph[Never, str])
+assert_type(texts >> kx.loop(kx.map(str.upper), until=str.isupper), Graph[Never, str])
 assert_type(texts >> kx.with_index(), Graph[Never, tuple[int, str]])
 assert_type((texts >> kx.timestamp()).collect(), list[kx.Timestamp[str]])
 assert_type(kx.Timestamp("a", 0.5).value, str)
@@ -225,6 +226,9 @@ assert_type(texts.replay(kx.sqlite_letters("x.db"), graph="before", backend="tri
 assert_type(list(kx.sqlite_letters("x.db", codec=kx.pickle_codec).items(done=None)), list[kx.Letter])
 store: kx.LetterStore = kx.memory_letters(9)
 codec: kx.Codec = kx.pickle_codec
+assert_type(texts >> kx.checkpoint(kx.memory_checkpoints(), every=9) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.checkpoint(kx.sqlite_checkpoints("x.db"), seconds=5) >> kx.to_list(), Sink[Never, list[str]])
+checkpoints: kx.CheckpointStore = kx.memory_checkpoints(codec=kx.pickle_codec)
 
 # -- one by one: what each name makes of its input
 assert_type(texts >> kx.skip(1) >> kx.take_while(str.isdigit), Graph[Never, str])

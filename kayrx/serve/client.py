@@ -1,0 +1,185 @@
+"""A client of a session: what a protocol, or code in this process, reads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kayrx.serve.events import Event
+from kayrx.serve.outbox import PATIENCE, Outbox, Reader
+
+if TYPE_CHECKING:
+    from kayrx.serve.session import Session
+
+BATCH = 64        # events, and
+BYTES = 65_536    # bytes, that a client takes at once
+
+
+class Subscription:
+    """A client of a session: ``async with session.subscribe() as events: async for event in events``.
+
+    Order:   that of the log; each event once.  The last is a terminal, and then the iteration ends.
+    Leaving: at the end of the block the client is gone, whether by return, cancellation or an exception; that
+             is reported (``hub.reports``), goes to the block's own caller, and to no other client.
+    """
+
+    def __init__(self, session: Session, after: int | str | None, bounds: Outbox, heartbeat: float | None,
+                 on_cut: Callable[[], object] | None, name: str) -> None:
+        self.session, self.bounds, self.heartbeat, self.name = session, bounds, heartbeat, name
+        self.blocks = bounds.policy == "block"
+        self.reader: Reader
+        self._after, self._on_cut = after, on_cut
+        self._first: list[Event] = []
+        self._events: deque[Event] = deque()
+        self._park: Any = None
+        self._over = False
+        self._since = session._backend.now()
+        self._left = PATIENCE
+        self._busy: float | None = self._since    # since when it has not asked for more
+
+    async def __aenter__(self) -> Subscription:
+        self.enter()
+        return self
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        self.leave(error)
+        return False
+
+    def enter(self) -> None:
+        """What ``async with`` does, for callers that cannot use it; `leave` must follow."""
+        session = self.session
+        session.hub._enter(self)
+        place, gap = session._place(self._after)
+        self._first = [gap] if gap is not None else []
+        self.reader = Reader(session.log, self.bounds, session.options.join, place)
+        session._came(self)
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """The client goes; ``error`` is why, if not by itself."""
+        if isinstance(error, Exception):
+            self.session.hub.report(self, error)
+        self._over = True
+        self.session.hub._leave(self)
+        self.session._left(self)
+
+    @property
+    def patient(self) -> bool:
+        """True if the run may wait for it a moment: what is too much would not be dropped, but let it go."""
+        return self.bounds.policy in ("disconnect", "conflate")
+
+    def left(self) -> float:
+        """For how many seconds from now the run may wait for it: long enough for its turn if it is ready to read."""
+        return PATIENCE if self._busy is None else self._busy + self._left - self.session._backend.now()
+
+    def waited(self, seconds: float) -> None:
+        """The run has waited for it; what is spent comes back at a hundredth of the time."""
+        now = self.session._backend.now()
+        earned, self._since = (now - self._since) / 100, now
+        self._left = min(PATIENCE, self._left + earned) - (seconds if self._busy is not None else 0.0)
+
+    def cursor(self, event: Event) -> str | None:
+        """The id of an event for a protocol; None for one that cannot be replayed."""
+        return self.session.cursor(event) if event.seq else None
+
+    async def batch(self, most: int = BATCH, size: int = BYTES) -> list[Event]:
+        """The events that are here, at least one, at most ``most`` and ``size`` bytes; [] at the end.
+
+        To ask again says that those before have been sent: `block` counts on it.
+        Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
+        """
+        # A hot source may have woken it again before any cancellation found it waiting: it has to look itself.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._busy = None
+        events, self._first = self._first or await self._batch(most, size), []
+        self._busy = self.session._backend.now()
+        return events
+
+    async def _batch(self, most: int, size: int) -> list[Event]:
+        reader, session = self.reader, self.session
+        while not self._over:
+            behind = reader.behind
+            events = reader.read(most, size)
+            if behind:
+                session._watch(reader)
+            session._made_room(self)
+            if events:
+                self._over = events[-1].terminal
+                return events
+            if reader.cut:
+                self._over = True
+                return [Event(0, "end", {"reason": "too slow"})]
+            if session.ended.is_set():
+                break
+            if not await self._wait():
+                return [Event(0, "heartbeat")]
+        return []
+
+    async def _wait(self) -> bool:
+        """Wait until there may be something; False after ``heartbeat`` seconds."""
+        session = self.session
+        park = self._park = session._backend.park()
+        session._waiting[self] = None
+        try:
+            if self.heartbeat is None:
+                await park
+                return True
+            with anyio.move_on_after(self.heartbeat):
+                await park
+                return True
+            return False
+        finally:
+            self._park = None
+            session._waiting.pop(self, None)
+
+    def _wake(self) -> None:
+        park, self._park = self._park, None
+        if park is not None:
+            self.session._backend.wake(park)
+
+    def _cut(self) -> None:
+        """Its outbox was full: it is told at its next question, and its protocol now."""
+        self._wake()
+        if self._on_cut is not None:
+            self._on_cut()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._events:
+            self._events.extend(await self.batch())
+            if not self._events:
+                raise StopAsyncIteration
+        return self._events.popleft()
+
+
+class Frames:
+    """What a protocol has made of the last events, so that each is encoded once for all clients of a session.
+
+    Memory: ``most`` encoded events.
+    """
+
+    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512) -> None:
+        self._encode, self._most = encode, most
+        self._made: dict[tuple[str, int, int], bytes] = {}
+
+    def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
+        """The events of a batch, encoded one after the other."""
+        return b"".join([self.one(client, event) for event in events])
+
+    def one(self, client: Subscription, event: Event) -> bytes:
+        if not event.seq:
+            return self._encode(event, None)
+        key = client.session.tag, event.seq, event.count
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._encode(event, client.cursor(event))
+            if len(self._made) > self._most:
+                del self._made[next(iter(self._made))]
+        return made
+
+
+__all__ = ["Frames", "Subscription"]

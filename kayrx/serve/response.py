@@ -1,0 +1,152 @@
+"""The streamed answer of every HTTP protocol here: a subscription, written frame by frame on sse-starlette.
+
+Of sse-starlette it takes the watch for clients that leave, the send timeout and HEAD; heartbeats, the end and the
+farewell are events of the subscription.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import anyio
+
+from kayrx.errors import MissingDependency
+from kayrx.serve.client import Frames, Subscription
+from kayrx.serve.events import Event, Refused
+from kayrx.serve.session import Session
+
+try:
+    from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+    from starlette.responses import JSONResponse
+except ImportError as missing:
+    raise MissingDependency(f"serving needs {missing.name}: pip install \"kayrx[serve]\"") from missing
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+STATUS = {"no session": 404, "forbidden": 403, "full": 503, "too many": 429, "too large": 413, "invalid": 422,
+          "closing": 503, "too slow": 503}
+FAREWELL = 1.0    # seconds for the last frame
+log = logging.getLogger(__name__)
+
+
+class Protocol(NamedTuple):
+    """How events become bytes over HTTP: the media type, the encoder, and what is sent before the first event."""
+
+    media_type: str
+    frames: Frames
+    prelude: bytes = b""
+
+
+def refusal(error: Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to somebody who is refused."""
+    return JSONResponse({"error": error.reason, "message": str(error)}, STATUS[error.reason], dict(headers or {}))
+
+
+class Streamed(EventSourceResponse):
+    """The events of a session to one client, until the end, the client's leaving or its being too slow.
+
+    session    whose events; ``after`` and ``outbox`` as in `Hub.subscribe`
+    heartbeat  seconds without an event, also before the first one, after which one byte more is sent
+    timeout    seconds that one write may take; then the client is let go and its connection cut
+    expires    seconds after which the client has to come back and be authorised again
+    door       called as it begins; raises Refused, or gives what is called when it is over, however that comes
+
+    HEAD has the headers and enters nothing.
+    """
+
+    def __init__(self, session: Session, protocol: Protocol, after: int | str | None = 0, *, outbox: Any = None,
+                 heartbeat: float | None = 15.0, timeout: float = 10.0, expires: float | None = None,
+                 headers: Mapping[str, str] | None = None, name: str = "",
+                 door: Callable[[], Callable[[], object]] | None = None) -> None:
+        super().__init__(self._frames(), headers=headers, media_type=protocol.media_type, ping=0,
+                         send_timeout=timeout)
+        self.headers["Cache-Control"] = "no-cache, no-store, no-transform"
+        self.headers["X-Content-Type-Options"] = "nosniff"
+        self.protocol, self.expires, self._door = protocol, expires, door
+        self._scope = anyio.CancelScope()
+        self.client = Subscription(session, after, session.bounds(outbox), heartbeat, self._scope.cancel, name)
+
+    async def _frames(self) -> AsyncGenerator[bytes, None]:
+        client, frames = self.client, self.protocol.frames
+        if self.protocol.prelude:
+            yield self.protocol.prelude
+        while events := await client.batch():
+            try:
+                encoded = frames.of(client, events)
+            except Exception as error:
+                log.error("an item of %s cannot be sent", client.session.name, exc_info=error)
+                client.session.hub.report(client, error)
+                yield frames.of(client, [Event(0, "error", client.session.options.describe(error))])
+                return
+            yield encoded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        leave: Callable[[], object] = nothing
+        try:
+            leave = leave if self._door is None else self._door()
+            self.client.enter()
+        except Refused as error:
+            leave()
+            await refusal(error, {"Retry-After": "5"})(scope, receive, send)
+            return
+        why: BaseException | None = None
+        started = done = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started, done
+            await send(message)
+            started = True
+            done = message["type"] == "http.response.body" and not message.get("more_body")
+
+        try:
+            with anyio.move_on_after(self.expires) as expiry, self._scope:
+                try:
+                    await super().__call__(scope, receive, noting)
+                except SendTimeoutError:
+                    why = Refused("too slow", f"the client took nothing for {self.send_timeout:g} seconds")
+            if expiry.cancelled_caught and started and not done:
+                await self._last(Event(0, "end", {"reason": "expired"}), noting)
+        except Exception as error:
+            why = error
+            raise
+        finally:
+            self.client.leave(why)
+            leave()
+            if not done:
+                await cut(receive)
+
+    async def _last(self, event: Event, send: Send) -> None:
+        with anyio.move_on_after(FAREWELL):
+            body = self.protocol.frames.of(self.client, [event])
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    @staticmethod
+    async def _listen_for_exit_signal() -> None:
+        # In place of the original's watcher, a task that outlives its server: the hub says farewell.
+        await anyio.sleep_forever()
+
+
+def nothing() -> None:
+    """Nobody counts."""
+
+
+async def cut(receive: Receive) -> None:
+    """Close the connection without waiting for what is still to be sent: the client may never take it.
+
+    ASGI has no word for it.  uvicorn's ``receive`` knows its transport; another server closes in its own time.
+    """
+    transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)
+    if hasattr(transport, "abort"):
+        transport.abort()
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()    # the server hears of it, and says nothing of an answer cut short
+            await anyio.lowlevel.checkpoint()
+
+
+__all__ = ["Protocol", "Streamed", "cut", "refusal"]

@@ -1,0 +1,279 @@
+"""A session: one run of a graph, its log, and the clients that read it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+
+from kayrx.graph.graph import Graph
+from kayrx.nodes.ends import sink
+from kayrx.runtime.backend import current
+from kayrx.serve.client import Subscription
+from kayrx.serve.events import Event, Refused, Retract, weight
+from kayrx.serve.log import Log
+from kayrx.serve.outbox import ENDLESS, Outbox, Policy, Reader
+
+if TYPE_CHECKING:
+    from kayrx.runtime.run import Metrics, Run
+    from kayrx.serve.hub import Hub, Options
+
+State = Literal["waiting", "running", "stopping", "complete", "stopped", "cancelled", "shutdown", "failed"]
+SLICE = 64    # clients that are woken in one pass of the loop
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """One run and its clients; made by a `Hub`.  ``id`` cannot be guessed.
+
+    The run begins with the first client (or by `begin`), and goes on without any as the hub's
+    ``on_disconnect`` says.
+    """
+
+    def __init__(self, hub: Hub, id: str, graph: Graph[Any, Any], options: Options, owner: object) -> None:
+        self.hub, self.id, self.owner, self.options = hub, id, owner, options
+        self.graph = graph
+        self._backend = current(options.world)
+        self.log = Log(options.keep, self._backend.now)
+        # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
+        self.tag = "".join(c for c in options.world.secret() if c.isascii() and c.isalnum())[:8]
+        self.clients: list[Subscription] = []
+        self.run: Run | None = None
+        self.state: State = "waiting"
+        self.ended = anyio.Event()
+        self._asked: Literal["", "stopped", "cancelled", "shutdown"] = ""
+        self._detached = False
+        self._waiting: dict[Subscription, None] = {}
+        self._turn: deque[Subscription] = deque()    # they have waited, and are woken one slice after the other
+        self._room: Any = None    # the run waits for clients
+        self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
+        self._items = self._bytes = ENDLESS    # up to which seq, and bytes of the log, every outbox has room
+        self._leaving: anyio.CancelScope | None = None
+
+    @property
+    def name(self) -> str:
+        """The run in words, for logs: nothing in it is secret."""
+        return f"run {self.tag} of {self.graph.nodes[0].where}"
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the run now; the first client does it otherwise.  Idempotent."""
+        if self.state == "waiting":
+            self.state = "running"
+            self.hub.host.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """The run, from its first item to its terminal."""
+        try:
+            if not self._asked:
+                async with (self.graph >> sink(self._take).named("clients")).start(world=self.options.world) as run:
+                    self.run = run
+                    if self._asked:
+                        self.hub.host.start_soon(run.cancel)
+            self._end()
+        except Exception as error:
+            log.error("%s has failed", self.name, exc_info=error)
+            self.state = "failed"
+            self._append(Event(self.log.last + 1, "error", self.options.describe(error)))
+        finally:
+            if not self.ended.is_set():
+                if self.state in ("running", "stopping"):
+                    self._asked = self._asked or "cancelled"
+                    self._end()
+                self.ended.set()
+                self.hub._over(self)
+
+    def _end(self) -> None:
+        self.state = self._asked or "complete"
+        self._append(Event(self.log.last + 1, "end", {"reason": self.state}))
+
+    async def _take(self, item: Any) -> None:
+        """An item of the graph: into the log, once no client that blocks is full."""
+        while any(client.reader.full() for client in self.clients if client.blocks):
+            self._room = self._backend.park()
+            try:
+                await self._room
+            finally:
+                self._room = None
+        size = self.options.size(item)
+        if self.log.last >= self._items or self.log.total + size > self._bytes:
+            await self._patience(self.log.last + 1, self.log.total + size)
+        if isinstance(item, Retract):
+            after = max(0, self.log.last - item.items)
+            self._append(Event(self.log.last + 1, "retract", {"after": after}))
+            return
+        self._append(Event(self.log.last + 1, "data", item), size)
+
+    async def _patience(self, seq: int, total: int) -> None:
+        """Wait for full clients that will read in a moment."""
+        while late := {c for c in self.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
+            self._late, began = late, self._backend.now()
+            self._room = self._backend.park()
+            try:
+                with anyio.move_on_after(min(client.left() for client in late)):
+                    await self._room
+            finally:
+                self._room, self._late = None, set()
+            spent = self._backend.now() - began
+            for client in self.clients:
+                client.waited(spent if client in late else 0.0)
+
+    def _append(self, event: Event, size: int | None = None) -> None:
+        mine = self.log
+        size = weight(event.data) if size is None else size
+        if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
+            self._enforce(event.seq, mine.total + size)
+        mine.append(event, size)
+        if self._waiting:
+            self._wake()
+
+    def _enforce(self, seq: int, total: int) -> None:
+        """Apply the policy of each client whose outbox has no room, and note when to look again."""
+        for client in list(self.clients):
+            if client.reader.beyond(seq, total) and not client.reader.enforce():
+                self.hub.report(client, Refused("too slow", "the client was let go: its outbox was full"))
+                client._cut()
+        self._items = self._bytes = ENDLESS
+        for client in self.clients:
+            self._watch(client.reader)
+
+    def _watch(self, reader: Reader) -> None:
+        items, size = reader.until()
+        self._items, self._bytes = min(self._items, items), min(self._bytes, size)
+
+    def _wake(self) -> None:
+        """Wake the clients that wait, some in each pass of the loop, so that no pass is long."""
+        under_way = bool(self._turn)
+        self._turn.extend(self._waiting)
+        self._waiting.clear()
+        if not under_way:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        for _ in range(min(SLICE, len(self._turn))):
+            self._turn.popleft()._wake()
+        if self._turn:
+            self._backend.from_thread(self._wake_some)
+
+    def _made_room(self, client: Subscription) -> None:
+        if self._room is not None:
+            self._late.discard(client)
+            if not self._late:
+                self._backend.wake(self._room)
+
+    # -- steering --------------------------------------------------------------------------------
+
+    async def stop(self, deadline: float | None = 5.0) -> None:
+        """End the run now and keep what it has given: items under way still come, then ``end`` says stopped.
+
+        After ``deadline`` seconds what is still under way is cancelled.  Idempotent; does nothing after the end.
+        """
+        await self._stop("stopped", deadline)
+
+    async def _stop(self, reason: Literal["stopped", "shutdown"], deadline: float | None) -> None:
+        if self.ended.is_set():
+            return
+        self._asked = self._asked or reason
+        if self.state == "waiting":
+            self.begin()
+        elif self.run is not None:
+            self.state = "stopping"
+            await self.run.stop(deadline)
+        await self.ended.wait()
+
+    async def cancel(self) -> None:
+        """Cancel the run: nothing more of it comes but ``end``, which says cancelled.  Idempotent."""
+        self._cancel()
+        await self.ended.wait()
+
+    def _cancel(self) -> None:
+        if self.ended.is_set():
+            return
+        self._asked = self._asked or "cancelled"
+        if self.state == "waiting":
+            self.begin()
+        elif self.run is not None:
+            self.hub.host.start_soon(self.run.cancel)
+
+    def detach(self) -> None:
+        """Let the run go on whatever its clients do; they can come back and resume, and anybody of them stop it."""
+        self._detached = True
+
+    def resume(self) -> None:
+        """Take `detach` back: from now on the run ends after its clients as ``on_disconnect`` says."""
+        self._detached = False
+
+    def metrics(self) -> Metrics | None:
+        """The run's counts at this moment; None before it begins."""
+        return self.run.metrics() if self.run is not None else None
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def subscribe(self, after: int | str | None = 0, outbox: Outbox | Policy | None = None, *,
+                  heartbeat: float | None = None, on_cut: Callable[[], object] | None = None,
+                  name: str = "") -> Subscription:
+        """A client, to use with ``async with ... as events``; see `Hub.subscribe`."""
+        return Subscription(self, after, self.bounds(outbox), heartbeat, on_cut, name)
+
+    def bounds(self, outbox: Outbox | Policy | None) -> Outbox:
+        """What is asked for as an outbox: the hub's own for None."""
+        return Outbox(outbox) if isinstance(outbox, str) else outbox or self.options.outbox
+
+    def cursor(self, event: Event) -> str:
+        """What names an event to whom it was sent: ``subscribe(after=cursor)`` goes on behind it."""
+        return f"{self.tag}-{event.seq}"
+
+    def finished(self, after: int | str | None) -> bool:
+        """True if the run has ended and a client with this cursor has seen all of it."""
+        return self.ended.is_set() and after is not None and self._place(after) == (self.log.last, None)
+
+    def _place(self, after: int | str | None) -> tuple[int, Event | None]:
+        """Where a client with this cursor begins, and the event that tells it of a gap."""
+        mine = self.log
+        if after is None:
+            return mine.last - (mine.last and mine.entries[-1].event.terminal), None
+        seq = after if isinstance(after, int) else self._seq(after)
+        oldest = mine.oldest()
+        if seq is not None and oldest - 1 <= seq <= mine.last:
+            return seq, None
+        stale = Event(0, "resync", {"after": after if isinstance(after, int) else after[:64], "next": oldest})
+        return oldest - 1, stale
+
+    def _seq(self, cursor: str) -> int | None:
+        tag, _, number = cursor.rpartition("-")
+        if cursor.isascii() and number.isdigit() and len(number) < 16 and tag in (self.tag, ""):
+            return int(number)
+        return None
+
+    def _came(self, client: Subscription) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        self.clients.append(client)
+        self.log.widen(client.bounds.items + 1, client.bounds.bytes)
+        self._watch(client.reader)
+        self.begin()
+
+    def _left(self, client: Subscription) -> None:
+        self.clients.remove(client)
+        self._made_room(client)
+        policy = self.options.on_disconnect
+        if self.clients or self._detached or self.ended.is_set() or policy == "continue":
+            return
+        if policy == "cancel":
+            self._cancel()
+        else:
+            self.hub.host.start_soon(self._cancel_after, policy.seconds)
+
+    async def _cancel_after(self, seconds: float) -> None:
+        with anyio.CancelScope() as self._leaving:
+            await anyio.sleep(seconds)
+            if not self.clients and not self._detached:
+                self._cancel()
+
+
+__all__ = ["Session", "State"]
