@@ -94,7 +94,7 @@ AGAIN: list[Case] = [
     (ONE >> kx.flat_map(pieces) >> kx.retry(2), "let it give a whole list, say another resume=, or add dead_letter()"),
     (ONE >> kx.unit(kx.flat_map(str) >> parse) >> kx.retry(2), "gives its output as it comes"),
     (kx.source(lambda: [1]) >> kx.retry(2), "is opened from its beginning by each retry, so items repeat; give"),
-    (kx.source([1]) >> kx.deadline(2) >> kx.map(str), "is looked at by no unit"),
+    (kx.source([1]) >> kx.deadline(2) >> kx.map(str), r"is looked at by no unit"),
     (kx.source(reactivex.of(1)) >> kx.retry(2), "a cold Observable repeats its items, of a hot one those in between"),
 ]
 KEYS: list[Case] = [
