@@ -192,6 +192,7 @@ NETS: dict[str, Callable[[Any, Any], Any]] = {
     "unordered": lambda s, c: s >> c >> kx.map(slow, concurrency=4, ordered=False) >> TOTAL,
     "crews": lambda s, c: s >> kx.map(slow, concurrency=3) >> c >> kx.map(slow, concurrency=2) >> kx.scan(add)
     >> kx.to_list(),
+    "in threads": lambda s, c: s >> kx.map(abs, on=kx.threads(2)) >> kx.retry(2) >> c >> kx.scan(add) >> kx.to_list(),
     "bodies": lambda s, c: s >> c >> kx.flat_map(twice, concurrency=3) >> TOTAL,
     "bodies in order": lambda s, c: s >> kx.concat_map(twice) >> c >> kx.scan(add, 0) >> kx.map(slow) >> kx.to_list(),
     "fan": lambda s, c: s >> c >> kx.broadcast(
