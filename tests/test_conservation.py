@@ -158,7 +158,7 @@ class Case:
                 case "circuit_breaker":
                     unit = unit >> kx.circuit_breaker(failures=2, reset=1)
                 case "catch":
-                    unit = unit >> kx.catch(lambda x, _: [(x, 3)] if node in ("flat_map", "unit") else (x, 3))
+                    unit = unit >> kx.catch(lambda _, x: [(x, 3)] if node in ("flat_map", "unit") else (x, 3))
                 case "fallback":
                     listed = node in ("flat_map", "unit")
                     instead = (lambda x: [(x, 2)]) if listed else {"filter": lambda x: x}.get(node, lambda x: (x,))
