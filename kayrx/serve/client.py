@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 64        # events, and
 BYTES = 65_536    # bytes, that a client takes at once
+LOOK = 8          # batches between two looks at whether it was cancelled
 
 
 class Subscription:
@@ -29,14 +30,15 @@ class Subscription:
     def __init__(self, session: Session, after: int | str | None, bounds: Outbox, heartbeat: float | None,
                  on_cut: Callable[[], object] | None, name: str) -> None:
         self.session, self.bounds, self.heartbeat, self.name = session, bounds, heartbeat, name
-        self.blocks = bounds.policy == "block"
         self.reader: Reader
         self._after, self._on_cut = after, on_cut
         self._first: list[Event] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] | None = None    # handed out one by one
         self._park: Any = None
-        self._over = False
-        self._since = session._backend.now()
+        self._over = self._beaten = False
+        self.due = float("inf")    # when it wants a heartbeat, if nothing comes
+        self._looks = 0
+        self._since = session.backend.now()
         self._left = PATIENCE
         self._busy: float | None = self._since    # since when it has not asked for more
 
@@ -72,11 +74,11 @@ class Subscription:
 
     def left(self) -> float:
         """For how many seconds from now the run may wait for it: long enough for its turn if it is ready to read."""
-        return PATIENCE if self._busy is None else self._busy + self._left - self.session._backend.now()
+        return PATIENCE if self._busy is None else self._busy + self._left - self.session.backend.now()
 
     def waited(self, seconds: float) -> None:
         """The run has waited for it; what is spent comes back at a hundredth of the time."""
-        now = self.session._backend.now()
+        now = self.session.backend.now()
         earned, self._since = (now - self._since) / 100, now
         self._left = min(PATIENCE, self._left + earned) - (seconds if self._busy is not None else 0.0)
 
@@ -90,11 +92,13 @@ class Subscription:
         To ask again says that those before have been sent: `block` counts on it.
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
-        # A hot source may have woken it again before any cancellation found it waiting: it has to look itself.
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._looks += 1
+        if not self._looks % LOOK:
+            # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         self._busy = None
         events, self._first = self._first or await self._batch(most, size), []
-        self._busy = self.session._backend.now()
+        self._busy = self.session.backend.now()
         return events
 
     async def _batch(self, most: int, size: int) -> list[Event]:
@@ -103,8 +107,8 @@ class Subscription:
             behind = reader.behind
             events = reader.read(most, size)
             if behind:
-                session._watch(reader)
-            session._made_room(self)
+                session.intake.watch(reader)
+            session.intake.made_room(self)
             if events:
                 self._over = events[-1].terminal
                 return events
@@ -120,28 +124,31 @@ class Subscription:
     async def _wait(self) -> bool:
         """Wait until there may be something; False after ``heartbeat`` seconds."""
         session = self.session
-        park = self._park = session._backend.park()
-        session._waiting[self] = None
+        self._beaten = False
+        if self.heartbeat is not None:
+            self.due = session.backend.now() + self.heartbeat
+        park = self._park = session.backend.park()
+        session.turns.waiting[self] = None
         try:
-            if self.heartbeat is None:
-                await park
-                return True
-            with anyio.move_on_after(self.heartbeat):
-                await park
-                return True
-            return False
+            await park
+            return not self._beaten
         finally:
             self._park = None
-            session._waiting.pop(self, None)
+            session.turns.waiting.pop(self, None)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         park, self._park = self._park, None
         if park is not None:
-            self.session._backend.wake(park)
+            self.session.backend.wake(park)
+
+    def beat(self) -> None:
+        """It has waited for as long as its heartbeat allows."""
+        self._beaten = True
+        self.wake()
 
     def _cut(self) -> None:
         """Its outbox was full: it is told at its next question, and its protocol now."""
-        self._wake()
+        self.wake()
         if self._on_cut is not None:
             self._on_cut()
 
@@ -150,7 +157,7 @@ class Subscription:
 
     async def __anext__(self) -> Event:
         if not self._events:
-            self._events.extend(await self.batch())
+            self._events = deque(await self.batch())
             if not self._events:
                 raise StopAsyncIteration
         return self._events.popleft()
@@ -159,12 +166,13 @@ class Subscription:
 class Frames:
     """What a protocol has made of the last events, so that each is encoded once for all clients of a session.
 
-    Memory: ``most`` encoded events.
+    Memory: ``most`` encoded events, together ``size`` bytes at most; a larger one is not kept.
     """
 
-    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512) -> None:
-        self._encode, self._most = encode, most
+    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512, size: int = 1 << 20) -> None:
+        self._encode, self._most, self._size = encode, most, size
         self._made: dict[tuple[str, int, int], bytes] = {}
+        self.held = 0
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
@@ -176,9 +184,12 @@ class Frames:
         key = client.session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._encode(event, client.cursor(event))
-            if len(self._made) > self._most:
-                del self._made[next(iter(self._made))]
+            made = self._encode(event, client.cursor(event))
+            if len(made) <= self._size:
+                self._made[key] = made
+                self.held += len(made)
+            while len(self._made) > self._most or self.held > self._size:
+                self.held -= len(self._made.pop(next(iter(self._made))))
         return made
 
 

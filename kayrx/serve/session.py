@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
 from kayrx.graph.graph import Graph
-from kayrx.nodes.ends import sink
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Subscription
-from kayrx.serve.events import Event, Refused, Retract, weight
+from kayrx.serve.events import Event
+from kayrx.serve.intake import Intake
 from kayrx.serve.log import Log
-from kayrx.serve.outbox import ENDLESS, Outbox, Policy, Reader
+from kayrx.serve.outbox import Outbox, Policy
+from kayrx.serve.turns import Turns
 
 if TYPE_CHECKING:
     from kayrx.runtime.run import Metrics, Run
     from kayrx.serve.hub import Hub, Options
 
 State = Literal["waiting", "running", "stopping", "complete", "stopped", "cancelled", "shutdown", "failed"]
-SLICE = 64    # clients that are woken in one pass of the loop
 log = logging.getLogger(__name__)
 
 
@@ -36,8 +35,8 @@ class Session:
     def __init__(self, hub: Hub, id: str, graph: Graph[Any, Any], options: Options, owner: object) -> None:
         self.hub, self.id, self.owner, self.options = hub, id, owner, options
         self.graph = graph
-        self._backend = current(options.world)
-        self.log = Log(options.keep, self._backend.now)
+        self.backend = current(options.world)
+        self.log = Log(options.keep, self.backend.now)
         # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
         self.tag = "".join(c for c in options.world.secret() if c.isascii() and c.isalnum())[:8]
         self.clients: list[Subscription] = []
@@ -46,11 +45,8 @@ class Session:
         self.ended = anyio.Event()
         self._asked: Literal["", "stopped", "cancelled", "shutdown"] = ""
         self._detached = False
-        self._waiting: dict[Subscription, None] = {}
-        self._turn: deque[Subscription] = deque()    # they have waited, and are woken one slice after the other
-        self._room: Any = None    # the run waits for clients
-        self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
-        self._items = self._bytes = ENDLESS    # up to which seq, and bytes of the log, every outbox has room
+        self.turns = Turns(self)
+        self.intake = Intake(self)
         self._leaving: anyio.CancelScope | None = None
 
     @property
@@ -70,7 +66,7 @@ class Session:
         """The run, from its first item to its terminal."""
         try:
             if not self._asked:
-                async with (self.graph >> sink(self._take).named("clients")).start(world=self.options.world) as run:
+                async with self.intake.sunk().start(world=self.options.world) as run:
                     self.run = run
                     if self._asked:
                         self.hub.host.start_soon(run.cancel)
@@ -78,92 +74,19 @@ class Session:
         except Exception as error:
             log.error("%s has failed", self.name, exc_info=error)
             self.state = "failed"
-            self._append(Event(self.log.last + 1, "error", self.options.describe(error)))
+            self.intake.append(Event(self.log.last + 1, "error", self.options.describe(error)))
         finally:
             if not self.ended.is_set():
                 if self.state in ("running", "stopping"):
                     self._asked = self._asked or "cancelled"
                     self._end()
                 self.ended.set()
+                self.turns.close()
                 self.hub._over(self)
 
     def _end(self) -> None:
         self.state = self._asked or "complete"
-        self._append(Event(self.log.last + 1, "end", {"reason": self.state}))
-
-    async def _take(self, item: Any) -> None:
-        """An item of the graph: into the log, once no client that blocks is full."""
-        while any(client.reader.full() for client in self.clients if client.blocks):
-            self._room = self._backend.park()
-            try:
-                await self._room
-            finally:
-                self._room = None
-        size = self.options.size(item)
-        if self.log.last >= self._items or self.log.total + size > self._bytes:
-            await self._patience(self.log.last + 1, self.log.total + size)
-        if isinstance(item, Retract):
-            after = max(0, self.log.last - item.items)
-            self._append(Event(self.log.last + 1, "retract", {"after": after}))
-            return
-        self._append(Event(self.log.last + 1, "data", item), size)
-
-    async def _patience(self, seq: int, total: int) -> None:
-        """Wait for full clients that will read in a moment."""
-        while late := {c for c in self.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
-            self._late, began = late, self._backend.now()
-            self._room = self._backend.park()
-            try:
-                with anyio.move_on_after(min(client.left() for client in late)):
-                    await self._room
-            finally:
-                self._room, self._late = None, set()
-            spent = self._backend.now() - began
-            for client in self.clients:
-                client.waited(spent if client in late else 0.0)
-
-    def _append(self, event: Event, size: int | None = None) -> None:
-        mine = self.log
-        size = weight(event.data) if size is None else size
-        if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
-            self._enforce(event.seq, mine.total + size)
-        mine.append(event, size)
-        if self._waiting:
-            self._wake()
-
-    def _enforce(self, seq: int, total: int) -> None:
-        """Apply the policy of each client whose outbox has no room, and note when to look again."""
-        for client in list(self.clients):
-            if client.reader.beyond(seq, total) and not client.reader.enforce():
-                self.hub.report(client, Refused("too slow", "the client was let go: its outbox was full"))
-                client._cut()
-        self._items = self._bytes = ENDLESS
-        for client in self.clients:
-            self._watch(client.reader)
-
-    def _watch(self, reader: Reader) -> None:
-        items, size = reader.until()
-        self._items, self._bytes = min(self._items, items), min(self._bytes, size)
-
-    def _wake(self) -> None:
-        """Wake the clients that wait, some in each pass of the loop, so that no pass is long."""
-        under_way = bool(self._turn)
-        self._turn.extend(self._waiting)
-        self._waiting.clear()
-        if not under_way:
-            self._wake_some()
-
-    def _wake_some(self) -> None:
-        for _ in range(min(SLICE, len(self._turn))):
-            self._turn.popleft()._wake()
-        if self._turn:
-            self._backend.from_thread(self._wake_some)
-
-    def _made_room(self, client: Subscription) -> None:
-        if self._room is not None:
-            self._late.discard(client)
-            if not self._late:
-                self._backend.wake(self._room)
+        self.intake.append(Event(self.log.last + 1, "end", {"reason": self.state}))
 
     # -- steering --------------------------------------------------------------------------------
 
@@ -255,12 +178,13 @@ class Session:
             self._leaving = None
         self.clients.append(client)
         self.log.widen(client.bounds.items + 1, client.bounds.bytes)
-        self._watch(client.reader)
+        self.intake.came(client)
         self.begin()
+        self.turns.watch(client)
 
     def _left(self, client: Subscription) -> None:
         self.clients.remove(client)
-        self._made_room(client)
+        self.intake.left(client)
         policy = self.options.on_disconnect
         if self.clients or self._detached or self.ended.is_set() or policy == "continue":
             return
