@@ -141,6 +141,7 @@ class Hub:
         self.reports: deque[Report] = deque(maxlen=REPORTS)
         self.clients = 0
         self.closing = False
+        self.on_closing: set[Callable[[], object]] = set()    # called once no new client is taken
         self._group: Any = None
 
     # -- lifetime --------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ class Hub:
         return self
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        self.closing = True
+        self._close()
         with anyio.CancelScope(shield=True):
             for session in self._all():
                 await session.cancel()
@@ -173,13 +174,18 @@ class Hub:
 
         What is under way after ``deadline`` seconds is cancelled; then waits a moment for clients to leave.
         """
-        self.closing = True
+        self._close()
         async with anyio.create_task_group() as group:
             for session in self._all():
                 group.start_soon(session._stop, "shutdown", deadline)
         with anyio.move_on_after(min(deadline, 1.0)):
             while self.clients:
                 await anyio.sleep(0.01)
+
+    def _close(self) -> None:
+        self.closing = True
+        for told in list(self.on_closing):
+            told()
 
     def _all(self) -> list[Session]:
         return [*self.sessions.values(), *([self.common] if self.common is not None else [])]
