@@ -4,6 +4,7 @@
     POST   path            start a session, its input as JSON: 201 and its id, or at once its events
     GET    path/{id}       the events of a session, after ``Last-Event-ID`` or ``?after=``
     GET    path/{id}/state what it is doing, in figures; ``graph``: its picture
+    WS     path/ws         all of it on one socket, with demand: `kayrx.serve.websocket`
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
 ``Accept`` chooses SSE (the default) or NDJSON; ``?protocol=ai-sdk`` and ``?protocol=ag-ui`` speak to their clients.
@@ -33,12 +34,13 @@ from kayrx.serve.ndjson import ndjson
 from kayrx.serve.response import Protocol, Streamed, refusal
 from kayrx.serve.session import Session
 from kayrx.serve.sse import sse
+from kayrx.serve.websocket import Sockets
 
 try:
     from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import HTMLResponse, JSONResponse, Response
-    from starlette.routing import Route
+    from starlette.routing import BaseRoute, Route, WebSocketRoute
 except ImportError as missing:
     raise MissingDependency(f"serving needs {missing.name}: pip install \"kayrx[serve]\"") from missing
 
@@ -74,8 +76,8 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     >>> from starlette.applications import Starlette
     >>> app = Starlette()
     >>> hub = mount(app, "/words", kx.source(["hello", "world"]))
-    >>> [route.path for route in app.routes][:3]
-    ['/words', '/words', '/words/{id}']
+    >>> [route.path for route in app.routes][:4]
+    ['/words/ws', '/words', '/words', '/words/{id}']
     """
     hub = graph if isinstance(graph, Hub) else Hub(graph, **options)
     if isinstance(graph, Hub) and options:
@@ -135,12 +137,13 @@ class Served:
         self.named: dict[str, Protocol] = {"ai-sdk": ai_sdk(), "ag-ui": ag_ui()}
         self.counters: Counters | None = None
 
-    def routes(self, path: str, middleware: list[Middleware]) -> list[Route]:
+    def routes(self, path: str, middleware: list[Middleware]) -> list[BaseRoute]:
         ways = [("", self.root, "GET"), ("", self.start, "POST"), ("/{id}", self.stream, "GET"),
                 ("/{id}/state", self.state, "GET"), ("/{id}/graph", self.drawn, "GET"),
                 ("/{id}/{verb}", self.steer, "POST")]
         paths = dict.fromkeys(f"{path}{rest}" or "/" for rest, _, _ in ways)
-        return [*(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
+        return [WebSocketRoute(f"{path}/ws", Sockets(self)),
+                *(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
                   for rest, endpoint, method in ways),
                 *(Route(each, self.preflight, methods=["OPTIONS"]) for each in paths)]
 
@@ -152,10 +155,8 @@ class Served:
             headers: dict[str, str] = {}
             try:
                 headers = self.cross_origin(request)
-                if self.counters is None:
-                    self.counters = Counters(self.limits, current(self.hub.options.world).now)
                 address = request.client.host if request.client else "?"
-                self.counters.ask(address)
+                self.counted().ask(address)
                 allowed = await authorized(self.authorize, request)
                 client = f"{address} {allowed.owner}" if allowed.owner is not None else address
                 answer: Response = await endpoint(request, allowed, client)
@@ -165,6 +166,11 @@ class Served:
             answer.headers.update(headers)
             return answer
         return behind
+
+    def counted(self) -> Counters:
+        if self.counters is None:
+            self.counters = Counters(self.limits, current(self.hub.options.world).now)
+        return self.counters
 
     def cross_origin(self, request: Request) -> dict[str, str]:
         """What the answer says to a page of another origin.  Raises: Refused, for one that is not listed."""
@@ -255,10 +261,9 @@ class Served:
         after = seen[:CURSOR] if seen is not None else 0
         if session.finished(after):
             return Response(status_code=204, headers=headers)    # an EventSource that is told so stays away
-        assert self.counters is not None
         return Streamed(session, protocol, after, heartbeat=self.heartbeat, timeout=self.timeout,
                         expires=allowed.seconds, headers=headers, name=client,
-                        door=partial(self.counters.enter, client))
+                        door=partial(self.counted().enter, client))
 
     def protocol(self, accept: str) -> Protocol | None:
         """The protocol that the client likes best; the first of ours among equals."""
