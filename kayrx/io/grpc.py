@@ -21,7 +21,7 @@ from kayrx.runtime.backend import loop_running
 from kayrx.runtime.world import THE_WORLD, World
 from kayrx.serve.encoding import as_json
 from kayrx.serve.events import Event
-from kayrx.serve.grpc_wire import AFTER, OPEN, REASON, SESSION, TYPES, Ask, Events
+from kayrx.serve.grpc_wire import AFTER, OPEN, REASON, SESSION, TYPES, VERBS, Ask, Events
 
 try:
     import grpc
@@ -31,6 +31,7 @@ except ImportError as missing:
 LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN", "CANCELLED")
 FINAL = ("too large", "error", "cancelled")    # reasons, with one of these, that time does not change
 LONGEST = 4 << 20
+CLOSING = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ class OverCalls:
         self.place = Place()
         self.place.run, self.place.seq = numbered(node.after or "") or ("", 0)
         self.until: float | None = None
+        self.mine = node.session is None and node.input is not EMPTY    # a run that nobody else reads
 
     def fault(self, text: str) -> str:
         return f"grpc_client({self.node.target!r}): {text}"
 
     async def opened(self) -> AsyncGenerator[Event, None]:
         """The events of one call.  Raises: Broken."""
-        node, left = self.node, self.node.credit
+        node, left, leaving = self.node, self.node.credit, self.mine
         async with channel(node) as held:
             call = self.called(held)
             try:
@@ -98,6 +100,7 @@ class OverCalls:
                     for said in message.events:
                         event = understood(said)
                         if event.type == "end" and ended(event.data):
+                            leaving = False
                             return
                         for each in self.told(event, said.id):
                             yield each
@@ -106,8 +109,20 @@ class OverCalls:
                             await self.say(call, Ask(request=node.credit - left))
                             left = node.credit
                 raise Broken("the call has ended before the run")
+            except (Broken, RunError):
+                leaving = False
+                raise
             finally:
                 call.cancel()
+                if leaving and self.session is not None:
+                    await self.dismiss(held)
+
+    async def dismiss(self, held: Any) -> None:
+        """Cancel the run: nobody else wants it.  By a call of its own, as gRPC may have ended the other."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSING), suppress(Broken, RunError):
+            call = self.called(held)
+            await self.say(call, Ask(verb=VERBS.index("cancel")))
+            await self.heard(call.read())
 
     def called(self, held: Any) -> Any:
         node, now = self.node, anyio.current_time()
@@ -195,7 +210,7 @@ def grpc_client(target: str, *, input: Any = EMPTY, session: str | None = None, 
              ``gaps="error"`` a Gap.
     Time:    ``idle`` seconds without a message are a break: twice the server's heartbeat or more.  ``deadline`` is
              gRPC's own, for all calls together; then a RunError.
-    Leaving: the call is cancelled, and the server hears of it at once.
+    Leaving: the call is cancelled, and a session that it has started with it; the server hears of it at once.
     Memory:  ``credit`` items, each of a message of ``limit`` bytes at most.
     Raises:  GraphError for wrong options, MissingDependency without the extra ``grpc``; when run ConnectionLost,
              RemoteError, Gap, and RunError for a refusal and on trio, where grpc.aio does not run.

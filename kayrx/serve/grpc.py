@@ -75,10 +75,12 @@ def server(graph: Hub | Graph[Any, Any] | Callable[[Any], Graph[Any, Any]], *, p
     Source:  gRPC's bidirectional streaming; Reactive Streams' ``request(n)``; RSocket's requestStream.
 
     >>> import asyncio, kayrx as kx
+    >>> from kayrx.io import grpc_client
     >>> async def main():
     ...     async with server(kx.source("ab")) as bound:
-    ...         return await kx.grpc_client(bound.address)
-    >>> asyncio.run(main())  # doctest: +SKIP
+    ...         return await (grpc_client(bound.address) >> kx.map(lambda event: event.data) >> kx.to_list())
+    >>> asyncio.run(main())
+    ['a', 'b']
     """
     if isinstance(graph, Hub) and of_hub:
         raise GraphError(f"server({min(of_hub)}=): a hub has its options already; give them to Hub(...)")
@@ -165,7 +167,8 @@ class Context:
 
     def __init__(self, context: Any) -> None:
         self.context = context
-        self.metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        self.metadata: Mapping[str, str] = {
+            key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         self.host = unquote(context.peer()).partition(":")[2].rpartition(":")[0] or context.peer()
 
     async def begin(self, metadata: Mapping[str, str]) -> None:

@@ -59,7 +59,7 @@ class Call:
         self.leave: Callable[[], object] | None = None
         self.ending: Ending | None = None
         self._scope = anyio.CancelScope()
-        self._writing = self._deaf = False
+        self._writing = self._told = self._deaf = False
 
     def close(self) -> None:
         """The call's place among its client's streams is free again."""
@@ -141,7 +141,7 @@ class Call:
             if expiry.cancelled_caught:
                 self.ending = Ending(ENDS["expired"], "come back and be authorised again", "expired")
             ending = self.ending or Ending("CANCELLED", "the client has gone")
-            if ending.reason in ("shutdown", "expired") and not self._writing:
+            if ending.reason in ("shutdown", "expired", "too slow") and not (self._writing or self._told):
                 with anyio.move_on_after(FAREWELL):
                     await self._put(client, [Event(0, "end", {"reason": ending.reason})])
             if ending.reason == "too slow":
@@ -179,13 +179,13 @@ class Call:
                 sent = await self._sent(self._put, client, events)
             if not sent:
                 return
-            self._enough(client)
             if events[-1].terminal:
-                last = events[-1]
+                self._told, last = True, events[-1]
                 reason = "" if last.type == "error" else last.data["reason"]
                 self.ending = self.ending or (failed(last.data) if last.type == "error" else Ending(
                     ENDS[reason], "" if ENDS[reason] == "OK" else f"the run has ended: {reason}", reason))
                 return
+            self._enough(client)
 
     async def _put(self, client: Subscription, events: list[Event]) -> None:
         await self.wire.write(self.service.frames.of(client, events))
@@ -239,16 +239,18 @@ class Call:
             self._steer(ask.verb, client.session)
 
     def _steer(self, number: int, session: Session) -> None:
-        if number >= len(VERBS):
+        if not 0 < number < len(VERBS):
             raise Refused("invalid", f"there is no verb {number}")
         if session is self.service.hub.common and not self.service.control:
             raise Refused("forbidden", "the common run is not steered from here")
         verb = getattr(session, VERBS[number])
-        if VERBS[number] in ("stop", "cancel"):
-            if session.state == "running":
-                self.service.hub.host.start_soon(verb)    # this call may end before it
-        else:
+        if VERBS[number] in ("detach", "resume"):
             verb()
+            return
+        if session.state in ("waiting", "running"):
+            self.service.hub.host.start_soon(verb)    # it takes its time, and this call may end before
+        if VERBS[number] == "cancel":
+            self._finish(Ending(ENDS["cancelled"], "at the client's wish", "cancelled"))
 
 
 __all__ = ["Call", "Service"]
