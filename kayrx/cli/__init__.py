@@ -23,6 +23,7 @@ def app() -> typer.Typer:
 
     from kayrx.cli.demo import demo
     from kayrx.cli.letters import letters
+    from kayrx.cli.serve import serve
 
     application = typer.Typer(name="kayrx", no_args_is_help=True, add_completion=False)
 
@@ -31,6 +32,7 @@ def app() -> typer.Typer:
         """Reactive streams for Python: graphs of nodes with bounded memory."""
 
     application.command()(demo)
+    application.command()(serve)
     application.add_typer(letters)
     return application
 

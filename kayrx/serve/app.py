@@ -3,7 +3,7 @@
     GET    path            the events of the common run; the page, for a browser, if there is one
     POST   path            start a session, its input as JSON: 201 and its id, or at once its events
     GET    path/{id}       the events of a session, after ``Last-Event-ID`` or ``?after=``
-    GET    path/{id}/state what it is doing
+    GET    path/{id}/state what it is doing, in figures; ``graph``: its picture
     WS     path/ws         all of it on one socket, with demand: `kayrx.serve.websocket`
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
@@ -135,7 +135,8 @@ class Served:
 
     def routes(self, path: str, middleware: list[Middleware]) -> list[BaseRoute]:
         ways = [("", self.root, "GET"), ("", self.start, "POST"), ("/{id}", self.stream, "GET"),
-                ("/{id}/state", self.state, "GET"), ("/{id}/{verb}", self.steer, "POST")]
+                ("/{id}/state", self.state, "GET"), ("/{id}/graph", self.drawn, "GET"),
+                ("/{id}/{verb}", self.steer, "POST")]
         paths = dict.fromkeys(f"{path}{rest}" or "/" for rest, _, _ in ways)
         return [WebSocketRoute(f"{path}/ws", Sockets(self)),
                 *(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
@@ -226,6 +227,9 @@ class Served:
             "clients": len(session.clients), "seconds": metrics.seconds if metrics else 0.0,
             "segments": [segment._asdict() for segment in metrics.segments] if metrics else [],
             "gates": [gate._asdict() for gate in metrics.gates] if metrics else []})
+
+    async def drawn(self, request: Request, allowed: Allowed, client: str) -> Response:
+        return Response(self.session(request, allowed).graph.draw("svg"), media_type="image/svg+xml")
 
     async def steer(self, request: Request, allowed: Allowed, client: str) -> Response:
         session, verb = self.session(request, allowed), request.path_params["verb"]

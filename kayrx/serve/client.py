@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 64        # events, and
 BYTES = 65_536    # bytes, that a client takes at once
+LOOK = 8          # batches between two looks at whether it was cancelled
 
 
 class Subscription:
@@ -38,8 +39,10 @@ class Subscription:
         self._first: list[Event] = []
         self._events: deque[Event] = deque()
         self._park: Any = None
-        self._over = False
-        self._since = session._backend.now()
+        self._over = self._beaten = False
+        self.due = float("inf")    # when it wants a heartbeat, if nothing comes
+        self._looks = 0
+        self._since = session.backend.now()
         self._left = PATIENCE
         self._busy: float | None = self._since    # since when it has not asked for more
 
@@ -75,11 +78,11 @@ class Subscription:
 
     def left(self) -> float:
         """For how many seconds from now the run may wait for it: long enough for its turn if it is ready to read."""
-        return PATIENCE if self._busy is None else self._busy + self._left - self.session._backend.now()
+        return PATIENCE if self._busy is None else self._busy + self._left - self.session.backend.now()
 
     def waited(self, seconds: float) -> None:
         """The run has waited for it; what is spent comes back at a hundredth of the time."""
-        now = self.session._backend.now()
+        now = self.session.backend.now()
         earned, self._since = (now - self._since) / 100, now
         self._left = min(PATIENCE, self._left + earned) - (seconds if self._busy is not None else 0.0)
 
@@ -100,9 +103,13 @@ class Subscription:
         To ask again says that those before have been sent: `block` counts on it.
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
+        self._looks += 1
+        if not self._looks % LOOK:
+            # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         self._busy = None
         events, self._first = self._first or await self._batch(most, size), []
-        self._busy = self.session._backend.now()
+        self._busy = self.session.backend.now()
         return events
 
     async def _batch(self, most: int, size: int) -> list[Event]:
@@ -132,28 +139,31 @@ class Subscription:
     async def _wait(self) -> bool:
         """Wait until there may be something; False after ``heartbeat`` seconds."""
         session = self.session
-        park = self._park = session._backend.park()
-        session._waiting[self] = None
+        self._beaten = False
+        if self.heartbeat is not None:
+            self.due = session.backend.now() + self.heartbeat
+        park = self._park = session.backend.park()
+        session.turns.waiting[self] = None
         try:
-            if self.heartbeat is None:
-                await park
-                return True
-            with anyio.move_on_after(self.heartbeat):
-                await park
-                return True
-            return False
+            await park
+            return not self._beaten
         finally:
             self._park = None
-            session._waiting.pop(self, None)
+            session.turns.waiting.pop(self, None)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         park, self._park = self._park, None
         if park is not None:
-            self.session._backend.wake(park)
+            self.session.backend.wake(park)
+
+    def beat(self) -> None:
+        """It has waited for as long as its heartbeat allows."""
+        self._beaten = True
+        self.wake()
 
     def _cut(self) -> None:
         """Its outbox was full: it is told at its next question, and its protocol now."""
-        self._wake()
+        self.wake()
         if self._on_cut is not None:
             self._on_cut()
 

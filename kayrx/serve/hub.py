@@ -139,6 +139,7 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         self.common: Session | None = None
         self.reports: deque[Report] = deque(maxlen=REPORTS)
+        self.let_go = 0
         self.clients = 0
         self.closing = False
         self.on_closing: set[Callable[[], object]] = set()    # called once no new client is taken
@@ -156,7 +157,7 @@ class Hub:
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         self._close()
         with anyio.CancelScope(shield=True):
-            for session in self._all():
+            for session in self.all():
                 await session.cancel()
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
@@ -176,7 +177,7 @@ class Hub:
         """
         self._close()
         async with anyio.create_task_group() as group:
-            for session in self._all():
+            for session in self.all():
                 group.start_soon(session._stop, "shutdown", deadline)
         with anyio.move_on_after(min(deadline, 1.0)):
             while self.clients:
@@ -187,7 +188,8 @@ class Hub:
         for told in list(self.on_closing):
             told()
 
-    def _all(self) -> list[Session]:
+    def all(self) -> list[Session]:
+        """Every session that has not been forgotten, the common one too."""
         return [*self.sessions.values(), *([self.common] if self.common is not None else [])]
 
     # -- sessions --------------------------------------------------------------------------------
@@ -273,6 +275,7 @@ class Hub:
 
     def report(self, client: Subscription, error: BaseException) -> None:
         """Note that a client was let go; the last 100 are in ``reports``."""
+        self.let_go += 1
         self.reports.append(Report(client.name, client.session.id, error))
 
 

@@ -29,7 +29,7 @@ class Limits:
     """
 
     streams: int = 64
-    requests: int = 120
+    requests: int = 600
     seconds: float = 60.0
     body: int = 64 * 1024
     slow: float = 10.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,13 +15,13 @@ from kayrx.serve.client import Subscription
 from kayrx.serve.events import Event, Refused, Retract, weight
 from kayrx.serve.log import Log
 from kayrx.serve.outbox import ENDLESS, Outbox, Policy, Reader
+from kayrx.serve.turns import Turns
 
 if TYPE_CHECKING:
     from kayrx.runtime.run import Metrics, Run
     from kayrx.serve.hub import Hub, Options
 
 State = Literal["waiting", "running", "stopping", "complete", "stopped", "cancelled", "shutdown", "failed"]
-SLICE = 64    # clients that are woken in one pass of the loop
 log = logging.getLogger(__name__)
 
 
@@ -35,9 +34,9 @@ class Session:
 
     def __init__(self, hub: Hub, id: str, graph: Graph[Any, Any], options: Options, owner: object) -> None:
         self.hub, self.id, self.owner, self.options = hub, id, owner, options
-        self._graph = graph
-        self._backend = current(options.world)
-        self.log = Log(options.keep, self._backend.now)
+        self.graph = graph
+        self.backend = current(options.world)
+        self.log = Log(options.keep, self.backend.now)
         # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
         self.tag = "".join(c for c in options.world.secret() if c.isascii() and c.isalnum())[:8]
         self.clients: list[Subscription] = []
@@ -46,8 +45,7 @@ class Session:
         self.ended = anyio.Event()
         self._asked: Literal["", "stopped", "cancelled", "shutdown"] = ""
         self._detached = False
-        self._waiting: dict[Subscription, None] = {}
-        self._turn: deque[Subscription] = deque()    # they have waited, and are woken one slice after the other
+        self.turns = Turns(self)
         self._room: Any = None    # the run waits for clients
         self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
         self._items = self._bytes = ENDLESS    # up to which seq, and bytes of the log, every outbox has room
@@ -56,7 +54,7 @@ class Session:
     @property
     def name(self) -> str:
         """The run in words, for logs: nothing in it is secret."""
-        return f"run {self.tag} of {self._graph.nodes[0].where}"
+        return f"run {self.tag} of {self.graph.nodes[0].where}"
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -70,7 +68,7 @@ class Session:
         """The run, from its first item to its terminal."""
         try:
             if not self._asked:
-                async with (self._graph >> sink(self._take)).start(world=self.options.world) as run:
+                async with (self.graph >> sink(self._take).named("clients")).start(world=self.options.world) as run:
                     self.run = run
                     if self._asked:
                         self.hub.host.start_soon(run.cancel)
@@ -85,6 +83,7 @@ class Session:
                     self._asked = self._asked or "cancelled"
                     self._end()
                 self.ended.set()
+                self.turns.close()
                 self.hub._over(self)
 
     def _end(self) -> None:
@@ -94,7 +93,7 @@ class Session:
     async def _take(self, item: Any) -> None:
         """An item of the graph: into the log, once no client that blocks is full."""
         while any(client.reader.full() for client in self.clients if client.blocks):
-            self._room = self._backend.park()
+            self._room = self.backend.park()
             try:
                 await self._room
             finally:
@@ -111,14 +110,14 @@ class Session:
     async def _patience(self, seq: int, total: int) -> None:
         """Wait for full clients that will read in a moment."""
         while late := {c for c in self.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
-            self._late, began = late, self._backend.now()
-            self._room = self._backend.park()
+            self._late, began = late, self.backend.now()
+            self._room = self.backend.park()
             try:
                 with anyio.move_on_after(min(client.left() for client in late)):
                     await self._room
             finally:
                 self._room, self._late = None, set()
-            spent = self._backend.now() - began
+            spent = self.backend.now() - began
             for client in self.clients:
                 client.waited(spent if client in late else 0.0)
 
@@ -128,8 +127,8 @@ class Session:
         if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
             self._enforce(event.seq, mine.total + size)
         mine.append(event, size)
-        if self._waiting:
-            self._wake()
+        if self.turns.waiting:
+            self.turns.wake()
 
     def _enforce(self, seq: int, total: int) -> None:
         """Apply the policy of each client whose outbox has no room, and note when to look again."""
@@ -145,25 +144,11 @@ class Session:
         items, size = reader.until()
         self._items, self._bytes = min(self._items, items), min(self._bytes, size)
 
-    def _wake(self) -> None:
-        """Wake the clients that wait, some in each pass of the loop, so that no pass is long."""
-        under_way = bool(self._turn)
-        self._turn.extend(self._waiting)
-        self._waiting.clear()
-        if not under_way:
-            self._wake_some()
-
-    def _wake_some(self) -> None:
-        for _ in range(min(SLICE, len(self._turn))):
-            self._turn.popleft()._wake()
-        if self._turn:
-            self._backend.from_thread(self._wake_some)
-
     def _made_room(self, client: Subscription) -> None:
         if self._room is not None:
             self._late.discard(client)
             if not self._late:
-                self._backend.wake(self._room)
+                self.backend.wake(self._room)
 
     # -- steering --------------------------------------------------------------------------------
 
@@ -257,6 +242,7 @@ class Session:
         self.log.widen(client.bounds.items + 1, client.bounds.bytes)
         self._watch(client.reader)
         self.begin()
+        self.turns.watch(client)
 
     def _left(self, client: Subscription) -> None:
         self.clients.remove(client)

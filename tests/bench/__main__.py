@@ -8,24 +8,27 @@ import platform
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import growth, pushing, starting, straight, waiting
+from tests.bench import growth, pushing, serving, starting, straight, waiting
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
+from tests.bench.serving import Delivery
 
-GROUPS = (straight.races, waiting.races, starting.races, pushing.races, growth.races)
+GROUPS: tuple[Callable[[], Sequence[Race | Delivery]], ...] = (
+    straight.races, waiting.races, starting.races, pushing.races, growth.races, serving.races)
 
 
-def order(race: Race) -> tuple[int, str]:
-    """W2 before W11, W4a before W4b."""
+def order(race: Race | Delivery) -> tuple[int, str]:
+    """W2 before W11, W4a before W4b, D1 after them all."""
     word = workload(race)[1:]
     number = word.rstrip("abc")
-    return int(number), word[len(number):]
+    return int(number) + 100 * race.name.startswith("D"), word[len(number):]
 
 
-def chosen(only: str) -> list[Race]:
+def chosen(only: str) -> list[Race | Delivery]:
     """The races whose workload is named in ``only`` (W4 names all of W4a, W4b and W4c); all for none."""
     races = sorted((race for group in GROUPS for race in group()), key=order)
     names = [name for name in only.split(",") if name]
@@ -36,15 +39,15 @@ def chosen(only: str) -> list[Race]:
     return [race for race in races if not names or any(belongs(race, name) for name in names)]
 
 
-def workload(race: Race) -> str:
+def workload(race: Race | Delivery) -> str:
     return race.name.split()[0]
 
 
-def belongs(race: Race, name: str) -> bool:
+def belongs(race: Race | Delivery, name: str) -> bool:
     return workload(race) == name or workload(race).rstrip("abc") == name
 
 
-def measured(race: Race, settings: Settings) -> list[Row]:
+def measured(race: Race | Delivery, settings: Settings) -> list[Row]:
     """The rows of a race; one row that says error if it cannot be run."""
     begin = time.perf_counter()
     try:

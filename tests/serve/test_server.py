@@ -1,0 +1,299 @@
+"""Real sockets: a thousand clients, stalled ones, ones that leave or come back, silent and slow ones, and the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+
+import kayrx as kx
+from kayrx.serve import Hub, Limits, Outbox, mount
+from kayrx.serve.server import door, serve
+from kayrx.testing import left_behind
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """uvicorn runs on asyncio only."""
+    return "asyncio"
+
+
+@asynccontextmanager
+async def served(what: Any, *, limits: Limits | None = None, opening: float = 8.0, **options: Any
+                 ) -> AsyncIterator[tuple[int, Hub]]:
+    """The port of a real server, and its hub; leaving stops it."""
+    app = Starlette()
+    hub = mount(app, "/w", what, limits=limits or Limits(streams=2000, requests=10_000), **options)
+    async with anyio.create_task_group() as group:
+        port = await group.start(lambda **status: serve(
+            app, hub, signals=False, protocol=door(opening), **status))
+        yield port, hub
+        group.cancel_scope.cancel()
+
+
+class Raw:
+    """A client that reads what the server writes, chunk by chunk."""
+
+    def __init__(self, stream: Any, body: bytes) -> None:
+        self.stream, self.body = stream, body
+
+    async def until(self, mark: bytes, count: int = 1) -> bytes:
+        while self.body.count(mark) < count:
+            self.body += await self.stream.receive(262_144)
+        return self.body
+
+    def events(self) -> list[Any]:
+        """What came whole: (id, data), the chunk sizes of HTTP taken away."""
+        text, out = b"", self.body.partition(b"\r\n\r\n")[2]
+        while out:
+            size, _, rest = out.partition(b"\r\n")
+            text, out = text + rest[:int(size or b"0", 16)], rest[int(size or b"0", 16) + 2:]
+        found = []
+        for frame in text.split(b"\n\n")[:-1]:
+            fields = dict(line.split(b": ", 1) for line in frame.split(b"\n"))
+            if b"data" in fields:
+                found.append((fields[b"id"].decode(), json.loads(fields[b"data"])))
+        return found
+
+
+@asynccontextmanager
+async def client(port: int, path: str = "/w", **headers: str) -> AsyncIterator[Raw]:
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        told = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        await stream.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{told}\r\n".encode())
+        yield Raw(stream, b"")
+
+
+async def ticking(count: int, seconds: float, size: int = 0) -> AsyncIterator[Any]:
+    for number in range(count):
+        await anyio.sleep(seconds)
+        yield [number, "x" * size] if size else number
+
+
+async def test_a_thousand_clients_on_one_stream_are_complete_and_in_order() -> None:
+    """One process, one run, 1,000 real connections: every one gets every event once, in order, and the end."""
+    complete = 0
+
+    async def one(port: int) -> None:
+        nonlocal complete
+        async with client(port) as raw:
+            await raw.until(b"event: end")
+            complete += [data for _, data in raw.events()] == [*range(50), {"reason": "complete"}]
+
+    async with served(kx.source(partial(ticking, 50, 0.01))) as (port, hub):
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                for _ in range(1000):
+                    group.start_soon(one, port)
+        assert (complete, hub.shared().log.last, list(hub.reports)) == (1000, 51, [])
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "conflate", "drop_oldest", "latest"])
+async def test_a_client_that_never_reads_is_bounded_and_cut(policy: Any) -> None:
+    """Its outbox and the socket are full, memory stands still, and after the send timeout its connection is gone."""
+    async with served(kx.source(partial(ticking, 10**6, 0.001, 20_000)), timeout=0.5, on_disconnect="cancel",
+                      outbox=Outbox(policy, 64, 1 << 20)) as (port, hub), client(port) as raw:
+        await raw.until(b"data:")
+        with anyio.fail_after(15):
+            while hub.clients:
+                await anyio.sleep(0.02)
+        assert hub.reports[0].error.reason == "too slow"  # type: ignore[attr-defined]
+        assert hub.common is not None and hub.common.log.held < 2.1 * (1 << 20)
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(5):
+            while True:
+                await raw.stream.receive(1 << 20)    # cut, not merely closed in the server's own time
+
+
+async def test_a_client_that_leaves_releases_the_source_at_once() -> None:
+    """Disconnect to the source's `finally`: under 300 ms, also for a source that never waits (D4)."""
+    left = anyio.Event()
+
+    async def waiting() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await anyio.sleep_forever()
+        finally:
+            left.set()
+
+    def hot() -> Any:
+        try:
+            while True:
+                yield "x" * 100
+        finally:
+            left.set()
+
+    for source in (waiting, hot):
+        async with served(kx.source(source), on_disconnect="cancel", outbox="drop_oldest") as (port, _):
+            left = anyio.Event()
+            async with client(port) as raw:
+                await raw.until(b"data:")
+            began = time.perf_counter()
+            with anyio.fail_after(5):
+                await left.wait()
+            assert time.perf_counter() - began < 0.3
+
+
+async def test_a_hot_source_does_not_hold_the_loop() -> None:
+    """While it pours into ten clients, another task of the loop never waits for more than some milliseconds."""
+    def hot() -> Any:
+        while True:
+            yield "x" * 50
+
+    waits: list[float] = []
+    async with (served(kx.source(hot), outbox="latest", on_disconnect="cancel") as (port, _),
+                anyio.create_task_group() as group):
+        async def reader() -> None:
+            async with client(port) as raw:
+                while True:
+                    await raw.stream.receive(1 << 20)
+        for _ in range(10):
+            group.start_soon(reader)
+        await anyio.sleep(0.2)
+        for _ in range(200):
+            began = time.perf_counter()
+            await anyio.lowlevel.checkpoint()
+            waits.append(time.perf_counter() - began)
+        group.cancel_scope.cancel()
+    assert sorted(waits)[100] < 0.010
+
+
+async def test_resume_over_real_connections_has_no_gap_and_no_duplicate() -> None:
+    """Cut at 25 places, by closing the socket in the middle of whatever is on the wire, and resumed by id each time."""
+    async with served(kx.source(partial(ticking, 150, 0.002, 500)), on_disconnect="continue") as (port, _):
+        seen: list[Any] = []
+        for cut in range(26):
+            headers = {"last_event_id": seen[-1][0]} if seen else {}
+            async with client(port, **headers) as raw:
+                await raw.until(b"event: end" if cut == 25 else b"data:", 1 if cut == 25 else 1 + cut % 5)
+            seen += raw.events()
+        assert [data[0] for _, data in seen[:-1]] == list(range(150)) and seen[-1][1] == {"reason": "complete"}
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /w HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"POST /w HTTP/1.1\r\n"])
+async def test_who_is_silent_or_slow_is_shown_out(sent: bytes) -> None:
+    """A connection that does not get its headers across in time is closed, the first request or a later one."""
+    async with served(kx.source([1]), opening=0.3) as (port, _):
+        for before in (b"",) if not sent else (b"", f"GET /w/none HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                if before:
+                    await stream.send(before)
+                    assert b" 404 " in await stream.receive()
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(7):
+                    for byte in sent or b"\0" * 0:
+                        await stream.send(bytes([byte]))
+                    for _ in range(20 if sent else 0):
+                        await anyio.sleep(0.05)
+                        await stream.send(b"a")
+                    while True:
+                        await stream.receive()
+
+
+async def test_one_address_cannot_take_all_connections() -> None:
+    """One more than allowed is closed at once, and takes nothing from those that are there."""
+    app = Starlette()
+    hub = mount(app, "/w", kx.source(partial(ticking, 3, 0.05)))
+    async with anyio.create_task_group() as group:
+        port = await group.start(lambda **status: serve(app, hub, signals=False, protocol=door(of_one=2), **status))
+        async with client(port) as first, client(port):
+            await first.until(b"data:")
+            async with client(port) as third:
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(5):
+                    await third.until(b"data:")
+            await first.until(b"event: end")
+        group.cancel_scope.cancel()
+
+
+def decoder(encoding: str) -> Any:
+    import zlib
+
+    import brotli
+    import zstandard
+
+    return {"zstd": lambda: zstandard.ZstdDecompressor().decompressobj().decompress,
+            "br": lambda: brotli.Decompressor().process, "gzip": lambda: zlib.decompressobj(31).decompress}[encoding]()
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip"])
+async def test_compressed_events_are_flushed_one_by_one(encoding: str) -> None:
+    """Each event can be read when it comes, in every encoding, and the whole is smaller."""
+    import httpx2
+
+    text, decode, sizes = b"", decoder(encoding), list[int]()
+    async with (served(kx.source(partial(ticking, 5, 0.05, 300)), compress=True) as (port, _),
+                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+                http.stream("GET", "/w", headers={"Accept-Encoding": encoding}) as answer):
+        assert answer.headers["content-encoding"] == encoding
+        async for chunk in answer.aiter_raw():
+            text += decode(chunk)
+            sizes.append(text.count(b"data: ["))
+    assert {1, 2, 3, 4, 5} <= {*sizes} and answer.num_bytes_downloaded < len(text) / 2
+
+
+async def test_a_server_that_ends_leaves_nothing() -> None:
+    """Streams open or not: no task, thread or socket of it is alive, and each stream had its farewell."""
+    with left_behind() as left:
+        async with served(kx.source(partial(ticking, 10**6, 0.01))) as (port, hub), client(port) as raw:
+            await raw.until(b"data:")
+            await hub.drain(0.2)
+            await raw.until(b"event: end")
+            assert raw.events()[-1][1] == {"reason": "shutdown"}
+    assert not left
+
+
+APP = """
+    import anyio, kayrx as kx
+    async def ticking():
+        try:
+            for number in range(10**6):
+                yield number
+                await anyio.sleep(0.02)
+        finally:
+            print("released", flush=True)
+    numbers = kx.source(ticking) >> kx.map(kx.it * 2)
+"""
+
+
+async def test_the_command_serves_and_sigterm_drains(tmp_path: Path) -> None:
+    """`kayrx serve app:graph`: page, events, health, metrics; SIGTERM says farewell, releases the source, exits 0."""
+    (tmp_path / "app.py").write_text(textwrap.dedent(APP))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from kayrx.cli import main; main()", "serve", "app:numbers", "--port", "0"],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        assert process.stdout is not None
+        told = await anyio.to_thread.run_sync(process.stdout.readline)
+        port = int(told.rsplit(":", 1)[1])
+        async with client(port, "/", accept="text/event-stream") as raw:
+            await raw.until(b"data:", 3)
+            async with (client(port, "/health") as health, client(port, "/metrics") as metrics,
+                        client(port, "/", accept="text/html") as page):
+                assert b'{"status":"ok"}' in await health.until(b"}")
+                assert b"kayrx_clients 1\n" in await metrics.until(b"kayrx_gate_size" * 0 or b"kayrx_items_total{")
+                assert b"<svg" in await page.until(b"</html>")
+            began = time.perf_counter()
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(10):
+                await raw.until(b"event: end")
+                assert raw.events()[-1][1] == {"reason": "shutdown"}
+                code = await anyio.to_thread.run_sync(process.wait)
+            assert (code, process.stdout.read()) == (0, "released\n") and time.perf_counter() - began < 4
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
