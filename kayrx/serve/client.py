@@ -95,7 +95,7 @@ class Subscription:
         if count < 1:
             raise ValueError(f"request(n): n must be >= 1, got {count} (Reactive Streams, rule 3.9)")
         self.demand = min(ENDLESS, self.demand + count)
-        self._wake()
+        self.wake()
 
     async def batch(self, most: int = BATCH, size: int = BYTES) -> list[Event]:
         """The events that are here, at least one, at most ``most`` and ``size`` bytes; [] at the end.
@@ -118,7 +118,7 @@ class Subscription:
             behind = reader.behind
             events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
             # Who asks for nothing is no reason for the run to wait: it is not about to read.
-            self._busy = None if self.demand else self._busy or session._backend.now()
+            self._busy = None if self.demand else self._busy or session.backend.now()
             if self.demand < ENDLESS:
                 self.demand -= sum(event.type == "data" for event in events)
             if behind:
