@@ -183,14 +183,14 @@ class Hub:
             while self.clients:
                 await anyio.sleep(0.01)
 
-    def all(self) -> list[Session]:
-        """Every session that has not been forgotten, the common one too."""
-        return [*self.sessions.values(), *([self.common] if self.common is not None else [])]
-
     def _close(self) -> None:
         self.closing = True
         for told in list(self.on_closing):
             told()
+
+    def all(self) -> list[Session]:
+        """Every session that has not been forgotten, the common one too."""
+        return [*self.sessions.values(), *([self.common] if self.common is not None else [])]
 
     # -- sessions --------------------------------------------------------------------------------
 

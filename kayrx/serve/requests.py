@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ from kayrx.serve.client import Subscription
 from kayrx.serve.encoding import as_json
 from kayrx.serve.events import Refused
 from kayrx.serve.inputs import fitting
+from kayrx.serve.response import FAREWELL
 from kayrx.serve.session import Session
 
 if TYPE_CHECKING:
     from kayrx.serve.websocket import Socket
 
 SHARED = "shared"
+DRAIN = 6.0     # seconds that runs have to end once the server stops, if nobody ends them
 CURSOR = 128    # characters of a cursor that are read at all
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,9 @@ class Requests:
             session = self.started(said) if said["type"] == "start" else self.found(said)
             common = session is self.hub.common
             # Whose run it is, and who says how much they take, is waited for.
-            outbox = session.bounds("block" if credit is not None and not common else None)
+            outbox = session.bounds(None)
+            if credit is not None and not common:
+                outbox = replace(outbox, policy="block")
             client = Subscription(session, after[:CURSOR] if isinstance(after, str) else after, outbox, None, None,
                                   socket.name)
             client.demand = client.demand if credit is None else credit
@@ -93,7 +98,7 @@ class Requests:
             if isinstance(error, Refused):
                 raise
             log.error("a session cannot be started", exc_info=error)
-            await socket.say(id=id, seq=0, type="error", data=self.hub.options.describe(error))
+            await socket.answer(id=id, seq=0, type="error", data=self.hub.options.describe(error))
             return
         if said["type"] == "resume" and not common:
             session.resume()
@@ -115,9 +120,8 @@ class Requests:
     async def steer(self, request: Request, verb: str) -> None:
         session, common = request.session, request.session is self.hub.common
         if verb == "cancel":
-            if common:
-                request.scope.cancel()
-            else:
+            request.scope.cancel()    # what has not been sent, and may want a demand, is not waited for
+            if not common:
                 session._cancel()
         elif common and not self.socket.served.control:
             raise Refused("forbidden", "the common run is not steered from here")
@@ -125,7 +129,7 @@ class Requests:
             self.hub.host.start_soon(session.stop)    # it waits for the run, and the reader does not
         else:
             session.detach()
-            await self.socket.say(id=request.id, type="detached")
+            await self.socket.answer(id=request.id, type="detached")
 
     # -- their ends ------------------------------------------------------------------------------
 
@@ -134,12 +138,21 @@ class Requests:
         for request in self.open.values():
             request.why = Refused("too slow", f"the client took nothing for {self.socket.served.timeout:g} seconds")
 
-    async def expire(self) -> None:
-        """End all with the reason ``expired``; their runs go on as after any client."""
+    async def leave(self, reason: str) -> None:
+        """End all with this reason; their runs go on as after any client."""
         for request in self.open.values():
-            request.reason = "expired"
+            request.reason = reason
             request.scope.cancel()
         await self.over()
+
+    async def drain(self) -> None:
+        """Wait for the ends of the runs, and a moment for clients to take them; then it is said in any case."""
+        with anyio.move_on_after(DRAIN):
+            for request in [*self.open.values()]:
+                await request.session.ended.wait()
+            with anyio.move_on_after(FAREWELL):
+                await self.over()
+        await self.leave("shutdown")
 
     async def over(self) -> None:
         """Wait until none is open."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from kayrx.serve.app import Served
 
+ANSWERS = 64  # that wait for a client which talks and does not listen
 PAUSE = 32    # messages of a client that are read before others have their turn
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ class Socket:
         self.backend = current(served.hub.options.world)
         self.writing = anyio.Lock(fast_acquire=True)
         self.heard = self.said = self.backend.now()
+        self.answers: list[str] = []    # to what it said, not written yet
+        self.asked = anyio.Event()
         self.requests = Requests(self)
         self.code, self.reason = 0, ""
         self.gone = self.lost = False    # nothing can be sent any more; and its connection is still there
@@ -130,7 +133,7 @@ class Socket:
         try:
             await self.send({"type": "websocket.accept"})
             async with anyio.create_task_group() as self.group:
-                for work in (self.watch, self.expire):
+                for work in (self.watch, self.expire, self.speak):
                     self.group.start_soon(self.guarded, work)
                 await self.guarded(self.read)
                 self.group.cancel_scope.cancel()
@@ -175,7 +178,7 @@ class Socket:
             self.group.start_soon(self.guarded, self.drained)
 
     async def drained(self) -> None:
-        await self.requests.over()
+        await self.requests.drain()
         self.close(1001, "the server stops")
 
     async def farewell(self) -> None:
@@ -207,10 +210,26 @@ class Socket:
     async def say(self, **fields: Any) -> None:
         await self.write([as_json(fields)])
 
+    async def answer(self, **fields: Any) -> None:
+        """Have something said without waiting for it, so that a cancel is read while the client takes nothing."""
+        self.answers.append(as_json(fields))
+        self.asked.set()
+        if len(self.answers) > ANSWERS:    # it only talks: now it has to listen
+            await self.backend.checkpoint()
+            async with self.writing:
+                pass
+
+    async def speak(self) -> None:
+        while True:
+            await self.asked.wait()
+            self.asked = anyio.Event()
+            texts, self.answers = self.answers, []
+            await self.write(texts)
+
     async def refuse(self, id: str | None, error: Refused) -> None:
         """Tell the client that what it said has changed nothing."""
         named = {} if id is None else {"id": id}
-        await self.say(**named, type="refused", data={"error": error.reason, "message": str(error)})
+        await self.answer(**named, type="refused", data={"error": error.reason, "message": str(error)})
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -231,7 +250,7 @@ class Socket:
     async def expire(self) -> None:
         if self.allowed.seconds is not None:
             await anyio.sleep(self.allowed.seconds)
-            await self.requests.expire()
+            await self.requests.leave("expired")
             self.close(3000, "expired")
 
     # -- hearing ---------------------------------------------------------------------------------
@@ -261,7 +280,7 @@ class Socket:
     async def hear(self, said: dict[str, Any]) -> None:
         kind, id = said.get("type"), said.get("id")
         if kind == "ping":
-            return await self.say(type="pong", data=said.get("data"))
+            return await self.answer(type="pong", data=said.get("data"))
         if kind == "pong":
             return
         id = id if isinstance(id, str) and 0 < len(id) <= 64 else None
