@@ -94,6 +94,17 @@ class Log:
         since = self.now() - self.keep.age
         return self.first + next((i for i, entry in enumerate(self.entries) if entry.at >= since), len(self.entries))
 
+    def without(self, count: int) -> int:
+        """The seq after which the last ``count`` items stand that have not been taken back."""
+        seq = self.last
+        while count and seq >= self.first:
+            event = self.entry(seq).event
+            if event.type == "retract":
+                seq = event.data["after"]
+            else:
+                count, seq = count - 1, seq - 1
+        return seq
+
     def entry(self, seq: int) -> Entry:
         return self.entries[seq - self.last - 1]    # from the end: that is where readers are
 
