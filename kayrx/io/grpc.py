@@ -14,8 +14,8 @@ import anyio
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.lasting import Again, Broken, Gap, Gaps, Place, RemoteError, ended, failed, lasting, numbered
+from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
-from kayrx.nodes.guards import Backoff, exponential
 from kayrx.nodes.values import EMPTY, span, whole
 from kayrx.runtime.backend import loop_running
 from kayrx.runtime.world import THE_WORLD, World

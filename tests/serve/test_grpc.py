@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.serve import Allowed, Hub, Limits, Outbox, Retract, told
+from kayrx.serve import Allowed, Hub, Limits, Outbox, told
 from kayrx.serve.grpc_call import Call, Service
 from kayrx.serve.grpc_terms import Ending, Gone
 from kayrx.serve.grpc_wire import TYPES, UNLIMITED, VERBS, Ask, Events
@@ -297,7 +297,7 @@ def test_an_idle_call_has_heartbeats_and_a_retraction_needs_no_demand(virtual: V
     async def slow() -> Any:
         await anyio.sleep(2.5)
         yield "a"
-        yield Retract(1)
+        yield kx.Retract(1)
         await anyio.sleep(1.2)
         yield "b"
 

@@ -25,7 +25,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 import kayrx as kx
 import kayrx.serve
 from kayrx.io import ConnectionLost, Gap, RemoteError, grpc_client
-from kayrx.serve import Event, Hub, Limits, Retract, told
+from kayrx.serve import Event, Hub, Limits, told
 from kayrx.serve.grpc import Bound, server
 from kayrx.serve.grpc_wire import AFTER, OPEN, REASON, SERVICE, SESSION, UNLIMITED, VERBS, Ask, Events, described
 from kayrx.testing import left_behind
@@ -125,7 +125,7 @@ async def test_over_a_network_that_fails_the_client_has_seen_exactly_the_stream(
         for number in range(300):
             if not number % 3:
                 await anyio.sleep(0.0005)
-            yield Retract(1) if number == 150 else number
+            yield kx.Retract(1) if number == 150 else number
 
     credit = random.Random(seed).choice([1, 7, 64])
     async with server(lambda q: kx.source(text), limits=Limits(requests=10_000), heartbeat=0.1) as bound, Proxy(
