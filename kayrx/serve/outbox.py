@@ -134,15 +134,26 @@ class Reader:
             return []
         if self.bounds.policy in ("drop_oldest", "latest"):
             self.settle()
-        events = self.log.after(self.taken, most, size)
+        events = self.log.after(self.taken, most - len(self.held), size)
         if events:
             self.taken = events[-1].seq
             self.total = self.log.before(self.taken)
         if self.held:
-            events, self.held, self.size = [*self.held, *events], [], 0
+            events, self.held = [*self.held[:most], *events], self.held[most:]
+            self.size = sum(weight(event.data) + OVERHEAD for event in self.held)
         if self.bounds.policy == "conflate" and len(events) > 1:
             return joined(events, self.join)
         return events
+
+    def free(self) -> list[Event]:
+        """The next event if it is no item: that needs nobody's demand."""
+        self.done = self.taken
+        if self.bounds.policy in ("drop_oldest", "latest"):
+            self.settle()
+        if self.cut or not self.waiting:
+            return []
+        following = self.held[0] if self.held else self.log.entry(self.taken + 1).event
+        return self.read(1, 0) if following.type != "data" else []
 
 
 __all__ = ["Outbox", "Policy", "Reader"]
