@@ -200,8 +200,11 @@ class Socket:
         """Send messages one after the other; a client that does not take them in time is cut off."""
         async with self.writing:
             with anyio.move_on_after(self.served.timeout) as scope:
-                for text in texts:
-                    await self.send({"type": "websocket.send", "text": text})
+                try:
+                    for text in texts:
+                        await self.send({"type": "websocket.send", "text": text})
+                except RuntimeError as error:    # uvicorn has closed it: nothing has come back for its own ping
+                    raise ConnectionError(str(error)) from error
             self.said = self.backend.now()
         if scope.cancelled_caught:
             self.requests.slow()
