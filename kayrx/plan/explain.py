@@ -11,7 +11,7 @@ from typing import Any
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
-from kayrx.nodes.place import Processes
+from kayrx.nodes.place import Processes, Threads
 from kayrx.plan import cut
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
 from kayrx.plan.traits import step_waits
@@ -169,9 +169,11 @@ def places(plan: Plan) -> list[str]:
     for step in every(plan.steps()):
         place = getattr(step.node, "on", None)
         if place is not None:
-            kind = "process" if isinstance(place, Processes) else "thread"
+            kind = {Threads: "worker thread", Processes: "worker process"}.get(type(place))
+            many = f"by {type(place).__name__}, {place.workers} at once"
+            where = many if kind is None else f"on {counted(place.workers, kind)}"
             calls = f", {place.batch} items to a call" if place.batch > 1 else ""
-            out.append(f"{step.label} on {counted(place.workers, f'worker {kind}')}{calls}")
+            out.append(f"{step.label} {where}{calls}")
         elif isinstance(step.node, ends.Lines) and plan.loop:
             out.append(f"{step.label} reads in a worker thread")
     return out

@@ -92,13 +92,13 @@ class Session:
 
     async def _take(self, item: Any) -> None:
         """An item of the graph: into the log, once no client that blocks is full."""
-        while any(client.reader.full() for client in self.clients if client.blocks):
+        size = self.options.size(item)
+        while any(client.reader.full(size) for client in self.clients if client.blocks):
             self._room = self.backend.park()
             try:
                 await self._room
             finally:
                 self._room = None
-        size = self.options.size(item)
         if self.log.last >= self._items or self.log.total + size > self._bytes:
             await self._patience(self.log.last + 1, self.log.total + size)
         if isinstance(item, Retract):
