@@ -56,13 +56,12 @@ class Streaming:
         whole(self.word, "limit", self.limit, 1)
         needs_function(self.word, "client", self.client)
 
-    async def chunks(self, answer: AsyncExitStack, url: str, accept: str, again: bool = False,
-                     **more: bytes) -> tuple[httpx2.Response, AsyncIterator[bytes]]:
+    async def chunks(self, client: httpx2.AsyncClient, answer: AsyncExitStack, url: str, accept: str,
+                     again: bool = False, **more: bytes) -> tuple[httpx2.Response, AsyncIterator[bytes]]:
         """The answer's head and body, which ``answer`` closes.
 
         Raises: Broken for what may be better next time; RunError for a refusal.
         """
-        client = await answer.enter_async_context(self.client())
         headers: Any = {"Accept": accept, "Cache-Control": "no-store", **dict(self.headers), **more}
         body: dict[str, Any] = {} if self.json is EMPTY or again else {"json": self.json}
         timeout = httpx2.Timeout(OPENING, read=self.idle)
@@ -107,15 +106,18 @@ class EventStream(Streaming):
             raise GraphError(f"sse_client(gaps={self.gaps!r}): event or error")
 
     async def __call__(self) -> AsyncIterator[ServerSent]:
-        async with aclosing(lasting(EventsFrom(self).opened, self.again, f"sse_client({self.url!r})")) as items:
-            async for event in items:
-                yield event
+        async with self.client() as client:
+            opened = EventsFrom(self, client).opened
+            async with aclosing(lasting(opened, self.again, f"sse_client({self.url!r})")) as items:
+                async for event in items:
+                    yield event
 
 
 class EventsFrom:
     """One run of a client: what has to be known from one connection to the next."""
 
-    def __init__(self, node: EventStream) -> None:
+    def __init__(self, node: EventStream, client: httpx2.AsyncClient) -> None:
+        self.client = client
         self.node, self.last_id, self.url = node, node.last_id, node.url
         self.retry = 0.0
         self.place = Place()
@@ -138,7 +140,8 @@ class EventsFrom:
         node = self.node
         async with AsyncExitStack() as answer:
             more = {"Last-Event-ID": self.last_id.encode()} if self.last_id else {}
-            response, chunks = await node.chunks(answer, self.url, "text/event-stream", self.resumable, **more)
+            response, chunks = await node.chunks(self.client, answer, self.url, "text/event-stream",
+                                                  self.resumable, **more)
             if response.status_code == 204:
                 return
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -229,14 +232,15 @@ class LinesFrom(Streaming):
     word = "http_lines"
 
     async def __call__(self) -> AsyncIterator[str]:
-        opened = partial(broken_off, self.lines)
-        async with aclosing(lasting(opened, self.again, f"http_lines({self.url!r})")) as items:
-            async for line in items:
-                yield line
+        async with self.client() as client:
+            opened = partial(broken_off, partial(self.lines, client))
+            async with aclosing(lasting(opened, self.again, f"http_lines({self.url!r})")) as items:
+                async for line in items:
+                    yield line
 
-    async def lines(self) -> AsyncGenerator[str, None]:
+    async def lines(self, client: httpx2.AsyncClient) -> AsyncGenerator[str, None]:
         async with AsyncExitStack() as answer:
-            _, chunks = await self.chunks(answer, self.url, "application/x-ndjson, text/plain;q=0.9, */*;q=0.5")
+            _, chunks = await self.chunks(client, answer, self.url, "application/x-ndjson, text/plain;q=0.9, */*;q=0.5")
             text, held, size = codecs.getincrementaldecoder("utf-8")(), list[str](), 0
             async for chunk in chunks:
                 first, *rest = text.decode(chunk).split("\n")

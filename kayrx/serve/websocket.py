@@ -37,6 +37,7 @@ from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
 from kayrx.serve.encoding import as_json
 from kayrx.serve.events import Event, Refused
+from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
 from kayrx.serve.requests import Requests
 from kayrx.serve.response import FAREWELL, cut, refusal
@@ -122,13 +123,13 @@ class Socket:
         self.requests = Requests(self)
         self.code, self.reason = 0, ""
         self.gone = self.lost = False    # nothing can be sent any more; and its connection is still there
-        self.pinged = self.stopping = False    # the server pings by itself; it stops
+        self.stopping = False
+        self.server: Helped | None = None
         self.group: Any = None
 
     async def run(self) -> None:
         served = self.served
-        server = helping(self.receive, served.limits.body, served.heartbeat, self.told)
-        self.pinged = server is not None
+        self.server = helped(self.receive, served.limits.body, served.heartbeat, self.told)
         served.hub.on_closing.add(self.told)
         try:
             await self.send({"type": "websocket.accept"})
@@ -144,8 +145,8 @@ class Socket:
             self.stopping = True
             with anyio.CancelScope(shield=True):
                 await self.farewell()
-            if server is not None:
-                del server.shutdown    # it is the server's own again
+            if self.server is not None:
+                self.server.leave()
 
     async def guarded(self, work: Callable[[], Awaitable[object]]) -> None:
         """A fault of ours closes this socket, and says so; it is nobody else's."""
@@ -200,8 +201,11 @@ class Socket:
         """Send messages one after the other; a client that does not take them in time is cut off."""
         async with self.writing:
             with anyio.move_on_after(self.served.timeout) as scope:
-                for text in texts:
-                    await self.send({"type": "websocket.send", "text": text})
+                try:
+                    for text in texts:
+                        await self.send({"type": "websocket.send", "text": text})
+                except RuntimeError as error:    # uvicorn has closed it: nothing has come back for its own ping
+                    raise ConnectionError(str(error)) from error
             self.said = self.backend.now()
         if scope.cancelled_caught:
             self.requests.slow()
@@ -241,7 +245,7 @@ class Socket:
         while True:
             since = min(self.heard, self.said)
             await anyio.sleep(max(0.0, since + seconds - self.backend.now()))
-            if self.backend.now() - self.heard >= 2 * seconds and not self.pinged:
+            if self.backend.now() - self.heard >= 2 * seconds and self.server is None:
                 self.close(3008, "no answer")
             if self.backend.now() - min(self.heard, self.said) >= seconds:
                 await self.say(type="ping")
@@ -260,6 +264,8 @@ class Socket:
         count = 0
         while (message := await self.receive())["type"] != "websocket.disconnect":
             self.heard = self.backend.now()
+            if self.server is not None:
+                self.server.read()
             count += 1
             if count % PAUSE == 0:
                 await self.backend.checkpoint()
@@ -290,21 +296,6 @@ class Socket:
             await self.requests.hear(id, said)
         except Refused as error:
             await self.refuse(id, error)
-
-
-def helping(receive: Receive, size: int, heartbeat: float | None, told: Callable[[], None]) -> Any:
-    """The server's own protocol, which bounds messages before they are unpacked, pings, and tells us when it stops.
-
-    ASGI has no words for these.  uvicorn's ``receive`` knows its protocol; on another server, None, messages are as
-    large as it allows, and the client has to answer our own pings.
-    """
-    protocol: Any = getattr(receive, "__self__", None)
-    if not hasattr(protocol, "conn") or not hasattr(protocol, "ping_interval"):
-        return None
-    protocol.conn.max_message_size = size
-    protocol.shutdown = told    # in place of 1012 at once; it waits for us
-    protocol.ping_interval = protocol.ping_timeout = heartbeat
-    return protocol
 
 
 __all__ = ["Sockets", "envelope"]
