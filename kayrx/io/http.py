@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Never
+
+import anyio
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
@@ -71,7 +73,24 @@ class Streaming:
             raise Broken(f"the server has answered {response.status_code}", retry_after(response.headers))
         if response.status_code >= 300:
             raise RunError(f"{self.word}({self.url!r}): the server has answered {response.status_code}")
-        return response, await answer.enter_async_context(aclosing(response.aiter_bytes()))
+        return response, await answer.enter_async_context(body_of(response))
+
+
+@asynccontextmanager
+async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The chunks of an answer, which may be left before the last.
+
+    httpx2 reads through generators within generators.  To close the outermost leaves the others to be collected some
+    time, of which trio warns; they end in their own way once they find the connection closed.
+    """
+    chunks = response.aiter_bytes()
+    try:
+        yield chunks
+    finally:
+        with anyio.CancelScope(shield=True), suppress(httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError):
+            await response.aclose()
+            async for _ in chunks:
+                pass
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -278,4 +297,4 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     return source(LinesFrom(url, json, tuple((headers or {}).items()), idle, limit, again, client)).named("http_lines")
 
 
-__all__ = ["http_client", "http_lines", "sse_client"]
+__all__ = ["body_of", "http_client", "http_lines", "sse_client"]
