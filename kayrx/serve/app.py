@@ -4,9 +4,11 @@
     POST   path            start a session, its input as JSON: 201 and its id, or at once its events
     GET    path/{id}       the events of a session, after ``Last-Event-ID`` or ``?after=``
     GET    path/{id}/state what it is doing, in figures; ``graph``: its picture
+    WS     path/ws         all of it on one socket, with demand: `kayrx.serve.websocket`
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
-``Accept`` chooses SSE (the default) or NDJSON.  The common run is the session ``shared``.
+``Accept`` chooses SSE (the default) or NDJSON; ``?protocol=ai-sdk`` and ``?protocol=ag-ui`` speak to their clients.
+The common run is the session ``shared``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from kayrx.errors import GraphError, MissingDependency
 from kayrx.graph.graph import Graph
 from kayrx.nodes.values import needs_function, span
 from kayrx.runtime.backend import current
+from kayrx.serve.ag_ui import ag_ui
+from kayrx.serve.ai_sdk import ai_sdk
 from kayrx.serve.events import Refused
 from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked, read
@@ -30,12 +34,13 @@ from kayrx.serve.ndjson import ndjson
 from kayrx.serve.response import Protocol, Streamed, refusal
 from kayrx.serve.session import Session
 from kayrx.serve.sse import sse
+from kayrx.serve.websocket import Sockets
 
 try:
     from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import HTMLResponse, JSONResponse, Response
-    from starlette.routing import Route
+    from starlette.routing import BaseRoute, Route, WebSocketRoute
 except ImportError as missing:
     raise MissingDependency(f"serving needs {missing.name}: pip install \"kayrx[serve]\"") from missing
 
@@ -71,8 +76,8 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     >>> from starlette.applications import Starlette
     >>> app = Starlette()
     >>> hub = mount(app, "/words", kx.source(["hello", "world"]))
-    >>> [route.path for route in app.routes][:3]
-    ['/words', '/words', '/words/{id}']
+    >>> [route.path for route in app.routes][:4]
+    ['/words/ws', '/words', '/words', '/words/{id}']
     """
     hub = graph if isinstance(graph, Hub) else Hub(graph, **options)
     if isinstance(graph, Hub) and options:
@@ -129,14 +134,16 @@ class Served:
         self.hub, self.inputs, self.authorize, self.origins, self.hosts = hub, inputs, authorize, origins, hosts
         self.limits, self.control, self.page, self.heartbeat, self.timeout = limits, control, page, heartbeat, timeout
         self.protocols: dict[str, Protocol] = {p.media_type: p for p in (sse(), ndjson())}
+        self.named: dict[str, Protocol] = {"ai-sdk": ai_sdk(), "ag-ui": ag_ui()}
         self.counters: Counters | None = None
 
-    def routes(self, path: str, middleware: list[Middleware]) -> list[Route]:
+    def routes(self, path: str, middleware: list[Middleware]) -> list[BaseRoute]:
         ways = [("", self.root, "GET"), ("", self.start, "POST"), ("/{id}", self.stream, "GET"),
                 ("/{id}/state", self.state, "GET"), ("/{id}/graph", self.drawn, "GET"),
                 ("/{id}/{verb}", self.steer, "POST")]
         paths = dict.fromkeys(f"{path}{rest}" or "/" for rest, _, _ in ways)
-        return [*(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
+        return [WebSocketRoute(f"{path}/ws", Sockets(self)),
+                *(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
                   for rest, endpoint, method in ways),
                 *(Route(each, self.preflight, methods=["OPTIONS"]) for each in paths)]
 
@@ -148,10 +155,8 @@ class Served:
             headers: dict[str, str] = {}
             try:
                 headers = self.cross_origin(request)
-                if self.counters is None:
-                    self.counters = Counters(self.limits, current(self.hub.options.world).now)
                 address = request.client.host if request.client else "?"
-                self.counters.ask(address)
+                self.counted().ask(address)
                 allowed = await authorized(self.authorize, request)
                 client = f"{address} {allowed.owner}" if allowed.owner is not None else address
                 answer: Response = await endpoint(request, allowed, client)
@@ -161,6 +166,11 @@ class Served:
             answer.headers.update(headers)
             return answer
         return behind
+
+    def counted(self) -> Counters:
+        if self.counters is None:
+            self.counters = Counters(self.limits, current(self.hub.options.world).now)
+        return self.counters
 
     def cross_origin(self, request: Request) -> dict[str, str]:
         """What the answer says to a page of another origin.  Raises: Refused, for one that is not listed."""
@@ -206,7 +216,8 @@ class Served:
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
         session = self.hub.open(*given, owner=allowed.owner)
         url = f"{request.url.path.rstrip('/')}/{session.id}"
-        if any(kind in request.headers.get("accept", "") for kind in self.protocols):
+        if "protocol" in request.query_params or any(
+                kind in request.headers.get("accept", "") for kind in self.protocols):
             return self.answer(request, session, allowed, client, {"X-Session": session.id})
         return JSONResponse({"session": session.id, "events": url}, 201, {"Location": url})
 
@@ -241,17 +252,18 @@ class Served:
 
     def answer(self, request: Request, session: Session, allowed: Allowed, client: str,
                headers: dict[str, str] | None = None) -> Response:
-        protocol = self.protocol(request.headers.get("accept", "*/*"))
+        name = request.query_params.get("protocol")
+        protocol = self.named.get(name) if name else self.protocol(request.headers.get("accept", "*/*"))
         if protocol is None:
-            return JSONResponse({"error": "not acceptable", "message": f"there are {', '.join(self.protocols)}"}, 406)
+            known = [*self.protocols, *(f"?protocol={name}" for name in self.named)]
+            return JSONResponse({"error": "not acceptable", "message": f"there are {', '.join(known)}"}, 406)
         seen = request.headers.get("last-event-id") or request.query_params.get("after")
         after = seen[:CURSOR] if seen is not None else 0
         if session.finished(after):
             return Response(status_code=204, headers=headers)    # an EventSource that is told so stays away
-        assert self.counters is not None
         return Streamed(session, protocol, after, heartbeat=self.heartbeat, timeout=self.timeout,
                         expires=allowed.seconds, headers=headers, name=client,
-                        door=partial(self.counters.enter, client))
+                        door=partial(self.counted().enter, client))
 
     def protocol(self, accept: str) -> Protocol | None:
         """The protocol that the client likes best; the first of ours among equals."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from kayrx.serve.events import Event
-from kayrx.serve.outbox import PATIENCE, Outbox, Reader
+from kayrx.serve.outbox import ENDLESS, PATIENCE, Outbox, Reader
 
 if TYPE_CHECKING:
     from kayrx.serve.session import Session
@@ -25,12 +25,15 @@ class Subscription:
     Order:   that of the log; each event once.  The last is a terminal, and then the iteration ends.
     Leaving: at the end of the block the client is gone, whether by return, cancellation or an exception; that
              is reported (``hub.reports``), goes to the block's own caller, and to no other client.
+    Demand:  ``demand = 0`` before the block, then `request`: no more items come than were asked for, while what is
+             no item (the terminal, a retraction) comes at once.  Joined items are one.
     """
 
     def __init__(self, session: Session, after: int | str | None, bounds: Outbox, heartbeat: float | None,
                  on_cut: Callable[[], object] | None, name: str) -> None:
         self.session, self.bounds, self.heartbeat, self.name = session, bounds, heartbeat, name
         self.reader: Reader
+        self.demand = ENDLESS
         self._after, self._on_cut = after, on_cut
         self._first: list[Event] = []
         self._events: deque[Event] | None = None    # handed out one by one
@@ -91,6 +94,13 @@ class Subscription:
         """The id of an event for a protocol; None for one that cannot be replayed."""
         return self.session.cursor(event) if event.seq else None
 
+    def request(self, count: int) -> None:
+        """Ask for so many items more.  Raises: ValueError below 1 (rule 3.9)."""
+        if count < 1:
+            raise ValueError(f"request(n): n must be >= 1, got {count} (Reactive Streams, rule 3.9)")
+        self.demand = min(ENDLESS, self.demand + count)
+        self.wake()
+
     async def batch(self, most: int = BATCH, size: int = BYTES) -> list[Event]:
         """The events that are here, at least one, at most ``most`` and ``size`` bytes; [] at the end.
 
@@ -110,7 +120,11 @@ class Subscription:
         reader, session = self.reader, self.session
         while not self._over:
             behind = reader.behind
-            events = reader.read(most, size)
+            events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
+            # Who asks for nothing is no reason for the run to wait: it is not about to read.
+            self._busy = None if self.demand else self._busy or session.backend.now()
+            if self.demand < ENDLESS:
+                self.demand -= sum(event.type == "data" for event in events)
             if behind:
                 session.intake.watch(reader)
             session.intake.made_room(self)
@@ -120,7 +134,7 @@ class Subscription:
             if reader.cut:
                 self._over = True
                 return [Event(0, "end", {"reason": "too slow"})]
-            if session.ended.is_set():
+            if session.ended.is_set() and not reader.waiting:
                 break
             if not await self._wait():
                 return [Event(0, "heartbeat")]

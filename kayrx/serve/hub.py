@@ -142,6 +142,7 @@ class Hub:
         self.let_go = 0
         self.clients = 0
         self.closing = False
+        self.on_closing: set[Callable[[], object]] = set()    # called once no new client is taken
         self._group: Any = None
 
     # -- lifetime --------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ class Hub:
         return self
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        self.closing = True
+        self._close()
         with anyio.CancelScope(shield=True):
             for session in self.all():
                 await session.cancel()
@@ -174,13 +175,18 @@ class Hub:
 
         What is under way after ``deadline`` seconds is cancelled; then waits a moment for clients to leave.
         """
-        self.closing = True
+        self._close()
         async with anyio.create_task_group() as group:
             for session in self.all():
                 group.start_soon(session._stop, "shutdown", deadline)
         with anyio.move_on_after(min(deadline, 1.0)):
             while self.clients:
                 await anyio.sleep(0.01)
+
+    def _close(self) -> None:
+        self.closing = True
+        for told in list(self.on_closing):
+            told()
 
     def all(self) -> list[Session]:
         """Every session that has not been forgotten, the common one too."""
@@ -205,6 +211,7 @@ class Hub:
             raise RunError(f"world.secret gave {len(id)} characters or an id twice; it must give {SHORTEST} and more "
                            "that nobody can guess")
         session = self.sessions[id] = Session(self, id, graph, self.options, owner)
+        session.inputs = inputs
         self.host.start_soon(self._expire, session)
         return session
 

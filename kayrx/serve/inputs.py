@@ -34,6 +34,14 @@ def checked(body: bytes, schema: Any) -> Any:
     """The input as ``schema`` has it: a pydantic model, or a function.  Raises: Refused, "invalid"."""
     try:
         value = json.loads(body or b"null")
+    except (ValueError, RecursionError) as error:
+        raise Refused("invalid", explained(error)) from error
+    return fitting(value, schema)
+
+
+def fitting(value: Any, schema: Any) -> Any:
+    """A value as ``schema`` has it.  Raises: Refused, "invalid"."""
+    try:
         return value if schema is None else getattr(schema, "model_validate", schema)(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise Refused("invalid", explained(error)) from error
@@ -48,4 +56,4 @@ def explained(error: Exception) -> str:
     return f"the input is refused: {error}"
 
 
-__all__ = ["checked", "read"]
+__all__ = ["checked", "fitting", "read"]

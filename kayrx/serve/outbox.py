@@ -78,10 +78,11 @@ class Reader:
         count, log = self.log.last - self.ends() - self.taken, self.log
         return count > self.bounds.items or (count > 1 and log.total - self.total + self.size > self.bounds.bytes)
 
-    def full(self) -> bool:
-        """`block`: what waits and what is in the client's hand fill the outbox."""
+    def full(self, size: int = 0) -> bool:
+        """`block`: what waits and what is in the client's hand leave no room for an item of this size."""
         log, count = self.log, self.log.last - self.done
-        return count >= self.bounds.items or (count > 0 and log.total - log.before(self.done) >= self.bounds.bytes)
+        held = log.total - log.before(self.done)
+        return count >= self.bounds.items or (count > 0 and held + size + OVERHEAD > self.bounds.bytes)
 
     def until(self) -> tuple[int, int]:
         """Up to which seq and how many bytes of the log there is nothing to enforce."""
@@ -134,15 +135,26 @@ class Reader:
             return []
         if self.bounds.policy in ("drop_oldest", "latest"):
             self.settle()
-        events = self.log.after(self.taken, most, size)
+        events = self.log.after(self.taken, most - len(self.held), size)
         if events:
             self.taken = events[-1].seq
             self.total = self.log.before(self.taken)
         if self.held:
-            events, self.held, self.size = [*self.held, *events], [], 0
+            events, self.held = [*self.held[:most], *events], self.held[most:]
+            self.size = sum(weight(event.data) + OVERHEAD for event in self.held)
         if self.bounds.policy == "conflate" and len(events) > 1:
             return joined(events, self.join)
         return events
+
+    def free(self) -> list[Event]:
+        """The next event if it is no item: that needs nobody's demand."""
+        self.done = self.taken
+        if self.bounds.policy in ("drop_oldest", "latest"):
+            self.settle()
+        if self.cut or not self.waiting:
+            return []
+        following = self.held[0] if self.held else self.log.entry(self.taken + 1).event
+        return self.read(1, 0) if following.type != "data" else []
 
 
 __all__ = ["Outbox", "Policy", "Reader"]

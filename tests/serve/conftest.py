@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -69,6 +71,65 @@ class Answer:
         self.more = anyio.Event()
 
 
+class Talk:
+    """A WebSocket to an app in this process: what it says, and how it ends."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.code = self.status = 0
+        self.more, self.ready, self.over = anyio.Event(), anyio.Event(), anyio.Event()
+        self.ready.set()
+        self.says: deque[Any] = deque([{"type": "websocket.connect"}])
+        self.saying = anyio.Event()
+
+    def say(self, message: Any) -> None:
+        """Send a message: text and bytes as they are, anything else as JSON."""
+        kind = "bytes" if isinstance(message, bytes) else "text"
+        message = message if isinstance(message, (str, bytes)) else json.dumps(message)
+        self.put({"type": "websocket.receive", kind: message})
+
+    def leave(self) -> None:
+        self.put({"type": "websocket.disconnect", "code": 1006})
+
+    def put(self, event: Any) -> None:
+        self.says.append(event)
+        self.saying.set()
+        self.saying = anyio.Event()
+
+    async def receive(self) -> Any:
+        while not self.says:
+            await self.saying.wait()
+        return self.says.popleft()
+
+    async def send(self, message: Any) -> None:
+        await self.ready.wait()
+        kind = message["type"]
+        if kind == "websocket.send":
+            self.heard.append(json.loads(message["text"]))
+        elif kind == "websocket.close":
+            self.code = message["code"]
+        elif kind == "websocket.http.response.start":
+            self.status = message["status"]
+        self.more.set()
+        self.more = anyio.Event()
+
+    async def until(self, true: Callable[[list[dict[str, Any]]], object]) -> list[dict[str, Any]]:
+        """What was heard, once ``true`` of it or the socket is over."""
+        while not true(self.heard) and not self.over.is_set():
+            await self.more.wait()
+        return self.heard
+
+    async def ask(self, **message: Any) -> dict[str, Any]:
+        """The next thing heard after saying so."""
+        count = len(self.heard)
+        self.say(message)
+        return (await self.until(lambda heard: len(heard) > count))[count]
+
+    def data(self, id: str = "a") -> list[Any]:
+        """The items and the terminal of a request."""
+        return [m["data"] for m in self.heard if m.get("id") == id and m["type"] in ("data", "end", "error")]
+
+
 class Twin:
     """Calls an app in this process; ``async with Twin(app) as twin`` runs its lifespan."""
 
@@ -109,6 +170,23 @@ class Twin:
             answer.more.set()
         self.group.start_soon(call)
         return answer
+
+    def talk(self, path: str, **headers: str) -> Talk:
+        """Open a WebSocket; its messages come while other tasks run."""
+        talk = Talk()
+        scope = {"type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws", "path": path,
+                 "raw_path": path.encode(), "query_string": b"", "root_path": "", "client": (self.address, 5),
+                 "server": ("here", 80), "app": self.app, "state": {}, "subprotocols": [],
+                 "extensions": {"websocket.http.response": {}},
+                 "headers": [(k.replace("_", "-").encode(), v.encode("latin-1"))
+                             for k, v in {"host": "here", **headers}.items()]}
+
+        async def call() -> None:
+            await self.app(scope, talk.receive, talk.send)
+            talk.over.set()
+            talk.more.set()
+        self.group.start_soon(call)
+        return talk
 
     async def ask(self, path: str, method: str = "GET", body: bytes | list[bytes] = b"", **headers: str) -> Answer:
         """A whole answer."""
