@@ -23,17 +23,22 @@ install(
     processes="kayrx.runtime.processes",
     feed="kayrx.runtime.feed",
     groups="kayrx.runtime.groups",
+    codecs="kayrx.io.codecs",
     hosted="kayrx.runtime.hosted",
     publisher="kayrx.runtime.publisher",
     replay="kayrx.runtime.replay",
     rx="kayrx.runtime.observable",
+    saving="kayrx.runtime.saving",
 )
 
 if TYPE_CHECKING:
     from kayrx.errors import (
         AbandonedCall,
+        BulkheadFull,
         CallTimeout,
+        CircuitOpen,
         CompileError,
+        DeadlineExceeded,
         GateDeadlock,
         GateOverflow,
         GraphError,
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from kayrx.graph import Graph, Node, Sink, it, resource
+    from kayrx.io.checkpoints import memory_checkpoints, sqlite_checkpoints
     from kayrx.io.codecs import Codec, pickle_codec
     from kayrx.io.letters import json_letters, memory_letters, sqlite_letters
     from kayrx.nodes.about import (
@@ -56,6 +62,8 @@ if TYPE_CHECKING:
         timestamp,
         with_index,
     )
+    from kayrx.nodes.backoffs import constant, exponential, fibonacci
+    from kayrx.nodes.checkpoint import CheckpointStore, checkpoint
     from kayrx.nodes.chunks import chunk
     from kayrx.nodes.combine import (
         branch,
@@ -74,21 +82,17 @@ if TYPE_CHECKING:
     from kayrx.nodes.flow import backpressure, coalesce, conflate, prefetch, rate_limit
     from kayrx.nodes.groups import group_by, window
     from kayrx.nodes.growth import expand
-    from kayrx.nodes.guards import (
-        constant,
-        dead_letter,
-        exponential,
-        fallback,
-        retry,
-        skip_errors,
-        timeout,
-    )
+    from kayrx.nodes.guards import dead_letter, retry, skip_errors, timeout
+    from kayrx.nodes.instead import catch, fallback, on_error_return
     from kayrx.nodes.interval import join
     from kayrx.nodes.latest import merge_prioritized, race, with_latest_from, zip_latest
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
+    from kayrx.nodes.limits import bulkhead, circuit_breaker, deadline, hedge
+    from kayrx.nodes.loops import loop
     from kayrx.nodes.place import Failed, Placement, processes, threads
     from kayrx.nodes.position import default_if_empty, element_at, first, last, take_last
     from kayrx.nodes.replay import Replayable
+    from kayrx.nodes.retract import Retract, settled
     from kayrx.nodes.select import (
         distinct,
         distinct_until_changed,
@@ -113,13 +117,16 @@ if TYPE_CHECKING:
     from kayrx.runtime.world import World
 
 _HOMES = {
-    "kayrx.errors": "AbandonedCall CallTimeout CompileError GateDeadlock GateOverflow GraphError KayrxError "
-                    "MissingDependency RunError WorkerDied",
+    "kayrx.errors": "AbandonedCall BulkheadFull CallTimeout CircuitOpen CompileError DeadlineExceeded GateDeadlock "
+                    "GateOverflow GraphError KayrxError MissingDependency RunError WorkerDied",
     "kayrx.graph": "Graph Node Sink it resource",
+    "kayrx.io.checkpoints": "memory_checkpoints sqlite_checkpoints",
     "kayrx.io.codecs": "Codec pickle_codec",
     "kayrx.io.letters": "json_letters memory_letters sqlite_letters",
     "kayrx.nodes.about": "Notification OnCompleted OnError OnNext Timestamp dematerialize materialize timestamp "
                          "with_index",
+    "kayrx.nodes.checkpoint": "CheckpointStore checkpoint",
+    "kayrx.nodes.backoffs": "constant exponential fibonacci",
     "kayrx.nodes.chunks": "chunk",
     "kayrx.nodes.combine": "branch broadcast combine_latest concat merge partition zip",
     "kayrx.nodes.derived": "count sum",
@@ -130,13 +137,17 @@ _HOMES = {
     "kayrx.nodes.flow": "backpressure coalesce conflate prefetch rate_limit",
     "kayrx.nodes.groups": "group_by window",
     "kayrx.nodes.growth": "expand",
-    "kayrx.nodes.guards": "constant dead_letter exponential fallback retry skip_errors timeout",
+    "kayrx.nodes.guards": "dead_letter retry skip_errors timeout",
+    "kayrx.nodes.instead": "catch fallback on_error_return",
     "kayrx.nodes.interval": "join",
     "kayrx.nodes.latest": "merge_prioritized race with_latest_from zip_latest",
+    "kayrx.nodes.loops": "loop",
     "kayrx.nodes.letters": "Letter LetterStore Replayed",
+    "kayrx.nodes.limits": "bulkhead circuit_breaker deadline hedge",
     "kayrx.nodes.place": "Failed Placement processes threads",
     "kayrx.nodes.position": "default_if_empty element_at first last take_last",
     "kayrx.nodes.replay": "Replayable",
+    "kayrx.nodes.retract": "Retract settled",
     "kayrx.nodes.select": "distinct distinct_until_changed filter ignore_elements skip skip_while take take_while",
     "kayrx.nodes.sides": "also_to balance divert_to wire_tap",
     "kayrx.nodes.stateful": "stateful_map",
@@ -155,20 +166,22 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
-    "AbandonedCall", "CallTimeout", "Codec", "CompileError", "Failed", "GateDeadlock", "GateOverflow", "Graph",
-    "GraphError", "KayrxError", "Letter", "LetterStore", "MissingDependency", "Node", "Notification", "OnCompleted",
-    "OnError", "OnNext", "Options", "Placement", "Replayable", "Replayed", "Run", "RunError", "Sink", "Subject",
-    "Timestamp", "Window", "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast",
-    "buffer", "chunk", "coalesce", "combine_latest", "concat", "concat_map", "conflate", "constant", "count",
-    "dead_letter", "debounce", "default_if_empty", "delay", "dematerialize", "distinct", "distinct_until_changed",
-    "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential", "fallback", "filter", "first",
-    "flat_map", "group_by", "ignore_elements", "interval", "it", "join", "json_letters", "keep_alive", "last",
-    "lines", "map", "materialize", "memory_letters", "merge", "merge_prioritized", "pairwise", "partition",
-    "pause_when", "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource",
-    "retry", "rx", "sample", "scan", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
-    "source", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last", "take_until",
-    "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit", "window",
-    "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
+    "AbandonedCall", "BulkheadFull", "CallTimeout", "CheckpointStore", "CircuitOpen", "Codec", "CompileError",
+    "DeadlineExceeded", "Failed", "GateDeadlock", "GateOverflow", "Graph", "GraphError", "KayrxError", "Letter",
+    "LetterStore", "MissingDependency", "Node", "Notification", "OnCompleted", "OnError", "OnNext", "Options",
+    "Placement", "Replayable", "Replayed", "Retract", "Run", "RunError", "Sink", "Subject", "Timestamp", "Window",
+    "WorkerDied", "World", "also_to", "backpressure", "balance", "branch", "broadcast", "buffer", "bulkhead", "catch",
+    "checkpoint", "chunk", "circuit_breaker", "coalesce", "combine_latest", "concat", "concat_map", "conflate",
+    "constant", "count", "dead_letter", "deadline", "debounce", "default_if_empty", "delay", "dematerialize",
+    "distinct", "distinct_until_changed", "divert_to", "each", "element_at", "exhaust_map", "expand", "exponential",
+    "fallback", "fibonacci", "filter", "first", "flat_map", "group_by", "hedge", "ignore_elements", "interval", "it",
+    "join", "json_letters", "keep_alive", "last", "lines", "loop", "map", "materialize", "memory_checkpoints",
+    "memory_letters", "merge", "merge_prioritized", "on_error_return", "pairwise", "partition", "pause_when",
+    "pickle_codec", "prefetch", "processes", "queue_source", "race", "rate_limit", "reduce", "resource", "retry", "rx",
+    "sample", "scan", "settled", "share", "sink", "skip", "skip_errors", "skip_until", "skip_while", "sliding",
+    "source", "sqlite_checkpoints", "sqlite_letters", "stateful_map", "sum", "switch_map", "tail", "take", "take_last",
+    "take_until", "take_while", "tap", "threads", "throttle_first", "timeout", "timer", "timestamp", "to_list", "unit",
+    "window", "window_by", "wire_tap", "with_index", "with_latest_from", "zip", "zip_latest",
 ]
 
 

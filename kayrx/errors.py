@@ -52,11 +52,27 @@ class CallTimeout(RunError, TimeoutError):
         self.which = which
 
 
+class DeadlineExceeded(RunError, TimeoutError):
+    """The budget of a ``deadline`` guard is spent: what is under way is cancelled, and nothing more is tried."""
+
+
+class CircuitOpen(RunError):
+    """A ``circuit_breaker`` is open: the call was not made; ``seconds`` from now one may be."""
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class BulkheadFull(RunError):
+    """A ``bulkhead`` has as many calls under way and waiting as it was made for: the call was not made."""
+
+
 class MissingDependency(KayrxError, ImportError):
     """An optional package is missing; the message is the command that installs it."""
 
 
 __all__ = [
-    "AbandonedCall", "CallTimeout", "CompileError", "GateDeadlock", "GateOverflow", "GraphError",
-    "KayrxError", "MissingDependency", "RunError", "WorkerDied",
+    "AbandonedCall", "BulkheadFull", "CallTimeout", "CircuitOpen", "CompileError", "DeadlineExceeded", "GateDeadlock",
+    "GateOverflow", "GraphError", "KayrxError", "MissingDependency", "RunError", "WorkerDied",
 ]

@@ -12,6 +12,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from kayrx.nodes.differences import DIFFERENCES
+from kayrx.nodes.orders import ORDERS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -71,13 +74,13 @@ def test_a_section_of_a_notebook_ends_in_an_assert(path: Path) -> None:
     assert [codes[-1] for codes in sections if codes and "assert " not in codes[-1]] == []
 
 
-def test_the_differences_from_rxpy_are_shown() -> None:
-    """All of the table of `kayrx.nodes.differences` stands in a notebook, to which the README leads."""
-    from kayrx.nodes.differences import DIFFERENCES
-
-    (path,) = [p for p in NOTEBOOKS if "kayrx.nodes.differences" in p.read_text(encoding="utf-8")]
+@pytest.mark.parametrize(("home", "rows"), [
+    ("differences", [f"| {d.name} | {d.rxpy} | {d.kayrx} | {d.why} |" for d in DIFFERENCES]),
+    ("orders", [f"| `{order.written}` | {order.meaning} |" for order in ORDERS])], ids=["differences", "orders"])
+def test_the_tables_are_shown(home: str, rows: list[str]) -> None:
+    """The differences from RxPY, and what guards mean in every order, stand in a notebook; the README leads there."""
+    (path,) = [p for p in NOTEBOOKS if f"kayrx.nodes.{home}" in p.read_text(encoding="utf-8")]
     (table,) = [text for _, shown in given(nbformat.read(path, as_version=4))
                 for kind, text in shown.items() if kind == "text/markdown"]
-    rows = [f"| {d.name} | {d.rxpy} | {d.kayrx} | {d.why} |" for d in DIFFERENCES]
 
     assert table.splitlines()[2:] == rows and f"notebooks/{path.name}" in README

@@ -93,6 +93,16 @@ def halved(x: int) -> Iterator[int]:
         yield x
 
 
+def split(xs: list[int]) -> list[int]:
+    """What a loop gives of one number that halves what is not under 5, in its order."""
+    out: list[int] = []
+    while xs:
+        halves = [xs[0] // 2, xs[0] - xs[0] // 2]
+        out += [x for x in halves if x < 5]
+        xs = xs[1:] + [x for x in halves if x >= 5]
+    return out
+
+
 def forgetful(xs: list[int], most: int) -> list[int]:
     """What `distinct` passes by ``x // 3`` if it remembers so many keys."""
     out, keys = [], []
@@ -158,6 +168,13 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
              lambda xs: [*takewhile(lambda x: x % 3, xs), -7]),
     "expand": (kx.expand(lambda x: [x // 2] if x > 3 else ()), lambda xs: [y for x in xs for y in halved(x)]),
     "expand deep": (kx.expand(lambda x: [-x], max_depth=1), lambda xs: [y for x in xs for y in (x, -x)]),
+    "loop": (kx.loop(kx.map(kx.it // 2), until=kx.it <= 3), lambda xs: [[*halved(x // 2)][-1] for x in xs]),
+    "loop split": (kx.loop(kx.flat_map(lambda x: [x // 2, x - x // 2]), until=lambda x: x < 5, size=99),
+                   lambda xs: [y for x in xs for y in split([x])]),
+    "loop of segments": (kx.loop(kx.broadcast(kx.map(kx.it // 2), kx.filter(lambda x: False)) >> kx.merge(),
+                                 until=kx.it <= 3), lambda xs: [[*halved(x // 2)][-1] for x in xs]),
+    "loop that holds": (kx.loop(kx.buffer(3) >> kx.map(sum), until=lambda x: True),
+                        lambda xs: [sum(xs[i:i + 3]) for i in range(0, len(xs), 3)]),
     "stateful_map": (kx.stateful_map(lambda n, x: (n + 1, x + n), kx.it % 3, 0), lambda xs: [
         x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
     "stateful_map one": (kx.stateful_map(lambda last, x: (x, last), seed=5), lambda xs: [5, *xs][:len(xs)]),
@@ -192,6 +209,15 @@ SYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "dead_letter deep": (kx.flat_map(lambda x: [x, 3]) >> kx.map(picky) >> kx.dead_letter(Kept()),
                          lambda xs: [x for x in xs if x % 3]),
     "fallback": (kx.map(picky) >> kx.fallback(lambda x: -x), lambda xs: [x if x % 3 else -x for x in xs]),
+    "fallback graph": (kx.map(picky) >> kx.fallback(kx.filter(kx.it % 2 == 0) >> kx.map(kx.it * 2)),
+                       lambda xs: [x if x % 3 else x * 2 for x in xs if x % 3 or x % 2 == 0]),
+    "catch": (kx.map(picky) >> kx.catch(lambda error, x: -x), lambda xs: [x if x % 3 else -x for x in xs]),
+    "on_error_return": (kx.flat_map(lambda x: [picky(x)]) >> kx.on_error_return(7),
+                        lambda xs: [x if x % 3 else 7 for x in xs]),
+    "circuit_breaker": (kx.map(picky) >> kx.circuit_breaker(99) >> kx.skip_errors(),
+                        lambda xs: [x for x in xs if x % 3]),
+    "deadline": (kx.map(picky) >> kx.deadline(1000) >> kx.fallback(0), lambda xs: [x if x % 3 else 0 for x in xs]),
+    "settled": (kx.settled(3) >> kx.map(abs), lambda xs: [abs(x) for x in xs]),
     "guarded filter": (kx.filter(picky) >> kx.skip_errors(), lambda xs: [x for x in xs if x % 3]),
     "guarded scan": (kx.scan(lambda s, x: s + picky(x), 0) >> kx.skip_errors(),
                      lambda xs: list(accumulate([x for x in xs if x % 3], initial=0))[1:]),
@@ -246,14 +272,29 @@ ASYNC: dict[str, tuple[Graph[Any, Any], Oracle]] = {
     "concat_map async": (kx.concat_map(both), lambda xs: list(chain(*((x, -x) for x in xs)))),
     "scan async": (kx.scan(add, 0), lambda xs: list(accumulate(xs, initial=0))[1:]),
     "timeout": (kx.map(bump) >> kx.timeout(30) >> kx.retry(2), lambda xs: [x + 1 for x in xs]),
+    "bulkhead": (kx.map(bump, concurrency=3) >> kx.bulkhead(2, queued=2), lambda xs: [x + 1 for x in xs]),
+    "hedge": (kx.map(bump) >> kx.hedge(after=9), lambda xs: [x + 1 for x in xs]),
+    "deadline async": (kx.map(bump) >> kx.retry(2) >> kx.deadline(30) >> kx.fallback(kx.map(bump)),
+                       lambda xs: [x + 1 for x in xs]),
     "dead_letter async": (kx.map(bump) >> kx.map(picky) >> kx.dead_letter(Kept()),
                           lambda xs: [x + 1 for x in xs if (x + 1) % 3]),
     "stateful_map async": (kx.stateful_map(counted, kx.it % 3, 0), lambda xs: [
         x + sum(y % 3 == x % 3 for y in xs[:i]) for i, x in enumerate(xs)]),
     "expand async": (kx.expand(both, max_depth=1), lambda xs: [y for x in xs for y in (x, x, -x)]),
+    "loop async": (kx.loop(kx.map(bump), until=kx.it % 5 == 0, size=1), lambda xs: [x + 5 - x % 5 for x in xs]),
+    "loop crew": (kx.loop(kx.map(bump, concurrency=3), until=kx.it % 5 == 0) >> kx.sum(),
+                  lambda xs: [sum(x + 5 - x % 5 for x in xs)]),
+    "loop inside": (kx.loop(kx.map(bump) >> kx.loop(kx.map(kx.it + 1), until=kx.it % 2 == 0), until=kx.it % 5 == 0,
+                            size=1), lambda xs: [next(y for y in range(x + 2, x + 99) if y % 10 == 0) for x in xs]),
+    "loop later": (kx.loop(kx.delay(5) >> kx.map(kx.it + 1), until=kx.it % 5 == 0) >> kx.sum(),
+                   lambda xs: [sum(x + 5 - x % 5 for x in xs)]),
     "told async": (kx.map(bump) >> kx.map(picky) >> kx.materialize() >> kx.map(lambda n: getattr(n, "value", -7)),
                    lambda xs: [*takewhile(lambda x: x % 3, [x + 1 for x in xs]), -7]),
     "group_by async": (kx.group_by(kx.it % 3, kx.map(bump) >> kx.buffer(2)), lambda xs: in_pairs([x + 1 for x in xs])),
+    "window time": (kx.window(None, kx.map(bump) >> kx.sum(), seconds=60), lambda xs: [
+        sum(x + 1 for x in xs)][:len(xs)]),
+    "window time and count": (kx.window(2, kx.sum(), seconds=60), lambda xs: [
+        sum(xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "window async": (kx.window(2, kx.map(bump) >> kx.sum()), lambda xs: [
         sum(x + 1 for x in xs[i:i + 2]) for i in range(0, len(xs), 2)]),
     "skip_while async": (kx.skip_while(even), lambda xs: list(dropwhile(lambda x: x % 2 == 0, xs))),

@@ -47,6 +47,13 @@ def picture(graph: Any, *strings: Any, **values: Any) -> Picture:
 # -- functions that the pictures use -------------------------------------------------------------
 
 
+async def slow_letters(after: str | None) -> AsyncIterator[str]:
+    for letter in "abc":
+        await anyio.sleep(1 if letter == "a" else 2)
+        yield letter
+    await anyio.sleep(1)
+
+
 async def in_a_second(x: str) -> str:
     await anyio.sleep(1)
     return x
@@ -74,6 +81,29 @@ def twice(x: str) -> str:
 
 def numbered(held: int, x: str) -> tuple[int, str]:
     return held + 1, x + str(held)
+
+
+TRIES: dict[str, int] = {}
+
+
+def tries(x: str) -> int:
+    """How often it has been asked, which begins anew after the second time."""
+    TRIES[x] = TRIES.get(x, 0) % 2 + 1
+    return TRIES[x]
+
+
+async def first_late(x: str) -> str:
+    await anyio.sleep(9 if x == "a" and tries("late") == 1 else 1)
+    return x
+
+
+async def drafted(x: str) -> AsyncIterator[str]:
+    draft = tries("draft") == 1
+    yield "a" if draft else "A"
+    await anyio.sleep(1)
+    if draft:
+        raise MarbleError(x)
+    yield "B"
 
 
 def refuse_b(x: str) -> str:
@@ -233,6 +263,11 @@ MARBLES: dict[str, Picture] = {
         "-4-------1-|",
         "-(421)---1-|",
         "^----------!", **{"1": 1, "2": 2, "4": 4}),
+    "loop": picture(
+        kx.loop(kx.map(kx.it * 2), until=kx.it > 9),
+        "-1-----5--|",
+        "-w-----t--|",
+        "^---------!", **{"1": 1, "5": 5, "w": 16, "t": 10}),
     "tap": picture(
         kx.tap(refuse_b),
         "-a--b--c--|",
@@ -599,11 +634,49 @@ MARBLES: dict[str, Picture] = {
         "-a--b--c--|",
         "-a--B--c--|",
         "^---------!"),
+    "catch": picture(
+        kx.map(refuse_b) >> kx.catch(lambda error, x: x.upper()),
+        "-a--b--c--|",
+        "-a--B--c--|",
+        "^---------!"),
+    "on_error_return": picture(
+        kx.map(refuse_b) >> kx.on_error_return("x"),
+        "-a--b--c--|",
+        "-a--x--c--|",
+        "^---------!"),
+    "circuit_breaker": picture(
+        kx.map(refuse_b) >> kx.circuit_breaker(1, reset=4) >> kx.fallback("x"),
+        "-ab-c--d-|",
+        "-ax-x--d-|",
+        "^--------!"),
+    "bulkhead": picture(
+        kx.map(in_three_seconds, concurrency=9, ordered=False) >> kx.bulkhead(1, queued=1) >> kx.fallback("x"),
+        "-abc---|",
+        "---xa--(b|)",
+        "^------!"),
+    "hedge": picture(
+        kx.map(first_late) >> kx.hedge(after=2) >> kx.timeout(4),
+        "-a-----b-----|",
+        "----a---b----|",
+        "^------------!"),
+    "deadline": picture(
+        kx.map(refuse_b) >> kx.retry(9, backoff=kx.constant(1)) >> kx.deadline(2.5) >> kx.fallback("x"),
+        "-a--b----c--|",
+        "-a----x--c--|",
+        "^-----------!"),
+    "settled": picture(
+        kx.concat_map(drafted) >> kx.retry(2, resume="restart") >> kx.settled(),
+        "-a------|",
+        "--------(AB|)",
+        "^-------!"),
     "skip_errors": picture(
         kx.map(refuse_b) >> kx.skip_errors(),
         "-a--b--c--|",
         "-a-----c--|",
         "^---------!"),
+    "checkpoint": picture(
+        kx.source(slow_letters, cursor=kx.it) >> kx.checkpoint(kx.memory_checkpoints(), every=2),
+        "-a-b-c|"),
     "dead_letter": picture(
         kx.map(refuse_b) >> kx.dead_letter([]),
         "-a--b--c--|",

@@ -117,7 +117,8 @@ class Graph(Generic[In, Out]):
         """Run to the end and give the sink's result; None without a sink, a tuple for several.
 
         In place where no node waits; otherwise on a private event loop, also beside a running one.
-        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events).
+        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events); ``resume=True`` goes on from the
+                 graph's `checkpoint`.
         Raises: what the user's functions raise, with a note; CompileError; RunError.
         """
         if not options:
@@ -140,7 +141,8 @@ class Graph(Generic[In, Out]):
     def start(self, **options: Any) -> Run:
         """A handle to use with ``async with``: stop, cancel, pause, metrics, events.
 
-        Nothing happens before ``async with``; leaving it waits for the end and raises its error.
+        Nothing happens before ``async with``; leaving it waits for the end and raises its error.  Options as in
+        `run`, and ``host=``.
         """
         return floor("engine").start(self, **options)  # type: ignore[no-any-return]
 

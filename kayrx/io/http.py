@@ -16,8 +16,8 @@ from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.event_stream import LONGEST, Decoder, ServerSent
 from kayrx.io.lasting import Again, Broken, ConnectionLost, Gap, Gaps, Place, ended, failed, lasting, numbered
+from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
-from kayrx.nodes.guards import Backoff, exponential
 from kayrx.nodes.values import EMPTY, needs_function, span, whole
 from kayrx.runtime.world import THE_WORLD, World
 

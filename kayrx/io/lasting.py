@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import anyio
 
 from kayrx.errors import GraphError, RunError
-from kayrx.nodes.guards import Backoff, exponential
+from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.values import whole
 from kayrx.runtime.world import THE_WORLD, World
 

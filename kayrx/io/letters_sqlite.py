@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kayrx.errors import RunError
 from kayrx.io import records
 from kayrx.io.letters import damaged, known
+from kayrx.io.sqlite import Database
 from kayrx.nodes.letters import Letter
 
 if TYPE_CHECKING:
     from kayrx.io.letters import SqliteLetters
 
-VERSION = 1
-PATIENCE = 60.0  # seconds for another process's write
-PAGE = 64        # letters read at a time, so that a slow reader holds no lock
+PAGE = 64  # letters read at a time, so that a slow reader holds no lock
 TABLE = """
 CREATE TABLE IF NOT EXISTS letters (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, same TEXT NOT NULL, done INTEGER NOT NULL, line TEXT NOT NULL
@@ -26,68 +21,12 @@ CREATE TABLE IF NOT EXISTS letters (
 INDEX = "CREATE INDEX IF NOT EXISTS open_letters ON letters (number) WHERE done = 0"
 
 
-class OpenSqlite:
-    """One connection; its lock makes it safe for several threads, SQLite's own for several processes."""
+class OpenSqlite(Database):
+    """A store in one file."""
 
     def __init__(self, spec: SqliteLetters) -> None:
         self.spec = spec
-        self.lock = threading.Lock()
-        with self.telling():
-            self.db = sqlite3.connect(spec.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-            try:
-                self.prepare()
-            except BaseException:
-                self.db.close()
-                raise
-
-    def prepare(self) -> None:
-        self.write_ahead()
-        self.db.execute(f"PRAGMA synchronous = {'FULL' if self.spec.fsync else 'NORMAL'}")
-        (version,) = self.db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise RunError(f"{self.spec.path} was written by a newer kayrx (its version is {version}, ours {VERSION})")
-        if version == 0:
-            with self.transaction():
-                self.db.execute(TABLE)
-                self.db.execute(INDEX)
-                self.db.execute(f"PRAGMA user_version = {VERSION}")
-
-    def write_ahead(self) -> None:
-        """Switch to WAL; SQLite does not wait for another process that does so at the same moment, so we do."""
-        waited = threading.Event()
-        for attempt in range(int(PATIENCE / 0.02)):
-            try:
-                (mode,) = self.db.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            else:
-                if mode == "wal":
-                    return
-                raise RunError(f"{self.spec.path}: the file system cannot keep a write-ahead log (journal mode {mode})")
-            waited.wait(0.02 if attempt else 0)
-        raise RunError(f"{self.spec.path} is locked by another process")
-
-    @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Name the file in what SQLite raises, which itself does not."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            error.add_note(f"kayrx: in the letter store {self.spec.path}")
-            raise
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; on disk when it is left."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
-            raise
+        super().__init__(spec.path, "letter store", {"letters": TABLE, "open_letters": INDEX}, fsync=spec.fsync)
 
     def append(self, letter: Letter) -> bool:
         new = records.written(letter, self.spec.codec)
@@ -127,7 +66,3 @@ class OpenSqlite:
             for key in ids:
                 if not self.db.execute("UPDATE letters SET done = 1 WHERE id = ?", (key,)).rowcount:
                     known((key,), ())
-
-    def close(self) -> None:
-        with self.lock:
-            self.db.close()

@@ -13,8 +13,8 @@ from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.lasting import Again, Broken, Gap, Gaps, Place, RemoteError, ended, failed, lasting
 from kayrx.io.wire import InvalidURI, Refusal, Wire, parse_uri
+from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
-from kayrx.nodes.guards import Backoff, exponential
 from kayrx.nodes.values import EMPTY, span, whole
 from kayrx.runtime.world import THE_WORLD, World
 from kayrx.serve.encoding import as_json

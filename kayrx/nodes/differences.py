@@ -77,7 +77,7 @@ DIFFERENCES: tuple[Difference, ...] = (
                "`within` seconds, of arrival or of event time; ends with the next item or end of the other side",
                "a number has no timer, so recorded streams are joined as live ones are"),
     # -- failure and pressure
-    Difference("retry, timeout, fallback", "act on the whole stream, which begins again",
+    Difference("retry, timeout, catch", "act on the whole stream, which begins again or is replaced",
                "act on one item of the node before them; on a source, on the stream",
                "one bad item must not repeat or end all others"),
     Difference("an Observable before a node that waits", "nothing waits, so nothing is full",

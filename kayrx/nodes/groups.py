@@ -14,6 +14,7 @@ from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.join import end_of, is_fed
 from kayrx.graph.node import Node
+from kayrx.nodes.time import Timed
 from kayrx.nodes.values import needs_function, whole
 
 T = TypeVar("T")
@@ -62,15 +63,24 @@ class GroupBy(Grouping):
 @dataclass(frozen=True, slots=True)
 class InWindows(Grouping):
     word: ClassVar[str] = "window"
-    count: int
+    count: int | None
 
     def __post_init__(self) -> None:
-        whole("window", "count", self.count, 1)
+        if self.count is not None:
+            whole("window", "count", self.count, 1)
         self.check_body()
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks(Timed):
+    """Says when the time of a window is over: ``seconds`` after its first item, unless it has ``count`` before."""
+
+    word: ClassVar[str] = "window"
+    count: int | None = None
 
 
 def group_by(key: Callable[[T], Hashable] | Callable[[T], Awaitable[Hashable]], body: Graph[T, U], *,
@@ -100,22 +110,29 @@ def group_by(key: Callable[[T], Hashable] | Callable[[T], Awaitable[Hashable]], 
     return one(GroupBy(body, frozen(key), max_groups))  # type: ignore[no-any-return]
 
 
-def window(count: int, body: Graph[T, U]) -> Graph[T, U]:
+def window(count: int | None, body: Graph[T, U], *, seconds: float | None = None) -> Graph[T, U]:
     """Send each ``count`` items in a row through a fresh copy of ``body``, and complete it.
 
         in   --1--2--3--4--5--|
         window(2, kx.sum())
         out  -----3-----7-----(5|)
 
+    Time:    with ``seconds`` a copy is completed so long after its first item, if it has no ``count`` items before;
+             no window is empty.  ``window(None, body, seconds=60)`` goes by time alone.
     Memory:  what one copy of ``body`` holds: a fold needs no list, as `buffer` would.
-    Raises:  as `group_by`.
+    Raises:  as `group_by`; GraphError if neither ``count`` nor ``seconds`` would end a window.
     Source:  ReactiveX "Window", RxPY window_with_count with flat_map (which also opens an empty window).
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 3, 4, 5]) >> kx.window(2, kx.sum())).collect()
     [3, 7, 5]
     """
-    return one(InWindows(body, count))  # type: ignore[no-any-return]
+    if seconds is None:
+        if count is None:
+            raise GraphError("window(None, body): give a count or seconds=, or nothing would end a window")
+        return one(InWindows(body, count))  # type: ignore[no-any-return]
+    windows = one(InWindows(body, count))
+    return one(Ticks(seconds, count)) >> windows  # type: ignore[no-any-return]
 
 
 __all__ = ["group_by", "window"]

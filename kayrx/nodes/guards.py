@@ -7,52 +7,20 @@ They differ from RxPY's words of the same name, which act on whole streams only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from kayrx.errors import GraphError
-from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Guards, one
 from kayrx.graph.node import Node, Opens
-from kayrx.nodes.values import needs_function, span, whole
+from kayrx.nodes.backoffs import AT_ONCE, JITTERS, Backoff, Jitter
+from kayrx.nodes.values import span, whole
 
 T = TypeVar("T")
 Errors = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
-Jitter = Literal["none", "full", "equal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """The wait before attempt n + 1: ``first * factor ** (n - 1)`` seconds, at most ``cap``."""
-
-    first: float
-    factor: float = 1.0
-    cap: float = float("inf")
-
-    def __post_init__(self) -> None:
-        span("backoff", "first", self.first)
-
-    def wait(self, attempt: int) -> float:
-        return min(self.cap, self.first * self.factor ** (attempt - 1))
-
-
-def constant(seconds: float) -> Backoff:
-    """The same wait before every attempt.
-
-    >>> constant(0.5).wait(7)
-    0.5
-    """
-    return Backoff(seconds)
-
-
-def exponential(first: float, *, factor: float = 2.0, cap: float = 60.0) -> Backoff:
-    """Waits of ``first``, ``first * factor`` ... seconds, at most ``cap``.
-
-    >>> [exponential(0.2, cap=1).wait(n) for n in (1, 2, 3, 4)]
-    [0.2, 0.4, 0.8, 1]
-    """
-    return Backoff(first, factor, cap)
+Resume = Literal["before_first", "restart", "skip_prefix", "continue"]
+RESUMES = ("before_first", "restart", "skip_prefix", "continue")
 
 
 class Appends(Protocol):
@@ -63,22 +31,55 @@ class Appends(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guard(Node):
-    """A node that wraps the unit before it."""
+    """A node that wraps the unit before it.
+
+    ``times``   True if it may cut a call short, so it needs something that can be cut
+    ``stands``  True if it stands around every call from its beginning, not only where one fails
+    ``pauses``  True if it may wait, so on a loop it parks the segment
+    ``obeys``   True if it waits where an error asks for it
+    ``drops``   True if an item ends in it
+    """
 
     role = "guard"
+    times: ClassVar[bool] = False
+
+    @property
+    def stands(self) -> bool:
+        return self.times
+
+    @property
+    def pauses(self) -> bool:
+        return False
+
+    @property
+    def obeys(self) -> bool:
+        return False
+
+    @property
+    def drops(self) -> bool:
+        return False
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
         return ()
 
 
-def _errors(word: str, on: Any) -> None:
+def check_errors(word: str, on: Any) -> None:
+    """Raise GraphError unless ``on`` tells errors apart."""
     kinds = on if isinstance(on, tuple) else (on,)
     for kind in kinds:
         if isinstance(kind, type) and not issubclass(kind, Exception):
             raise GraphError(f"{word}(on={kind.__name__}): guards catch Exception and its subclasses only")
         if not callable(kind):
             raise GraphError(f"{word}(on={on!r}): give exception types or a function of the error")
+
+
+def check_resume(word: str, resume: str, verify: bool) -> None:
+    """Raise GraphError unless it says what becomes of output that has been sent."""
+    if resume not in RESUMES:
+        raise GraphError(f"{word}(resume={resume!r}): one of {', '.join(RESUMES)}")
+    if verify and resume != "skip_prefix":
+        raise GraphError(f"{word}(verify=True): only resume=\"skip_prefix\" has a head to compare")
 
 
 def matches(on: Errors, error: Exception) -> bool:
@@ -91,6 +92,7 @@ def matches(on: Errors, error: Exception) -> bool:
 @dataclass(frozen=True, slots=True)
 class Timeout(Guard):
     word: ClassVar[str] = "timeout"
+    times: ClassVar[bool] = True
     seconds: float | None = None
     first: float | None = None
     idle: float | None = None
@@ -108,36 +110,35 @@ class Timeout(Guard):
 class Retry(Guard):
     word: ClassVar[str] = "retry"
     attempts: int
-    backoff: Backoff = Backoff(0.0)
+    backoff: Backoff = AT_ONCE
     jitter: Jitter = "none"
     on: Errors = Exception
-    resume: Literal["before_first"] = "before_first"
+    resume: Resume = "before_first"
+    deadline: float | None = None
+    verify: bool = False
 
     def __post_init__(self) -> None:
         whole("retry", "attempts", self.attempts, 1)
-        _errors("retry", self.on)
+        check_errors("retry", self.on)
         if not isinstance(self.backoff, Backoff):
-            raise GraphError("retry(backoff=): give kx.constant(s) or kx.exponential(s)")
-        if self.jitter not in ("none", "full", "equal"):
-            raise GraphError(f"retry(jitter={self.jitter!r}): none, full or equal")
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback(Guard):
-    word: ClassVar[str] = "fallback"
-    alternatives: tuple[Callable[[Any], Any], ...]
-    on: Errors = Exception
-
-    def __post_init__(self) -> None:
-        if not self.alternatives:
-            raise GraphError("fallback(): give at least one function of the item")
-        for fn in self.alternatives:
-            needs_function("fallback", "alternative", fn)
-        _errors("fallback", self.on)
+            raise GraphError("retry(backoff=): give kx.constant(s), kx.exponential(s) or kx.fibonacci(s)")
+        if self.jitter not in JITTERS:
+            raise GraphError(f"retry(jitter={self.jitter!r}): one of {', '.join(JITTERS)}")
+        if self.deadline is not None:
+            span("retry", "deadline", self.deadline, zero=False)
+        check_resume("retry", self.resume, self.verify)
 
     @property
-    def functions(self) -> tuple[Callable[..., Any], ...]:
-        return self.alternatives
+    def stands(self) -> bool:
+        return self.deadline is not None  # its time begins with the first attempt
+
+    @property
+    def pauses(self) -> bool:
+        return self.backoff.first > 0
+
+    @property
+    def obeys(self) -> bool:
+        return self.attempts > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,11 @@ class SkipErrors(Guard):
     on: Errors = Exception
 
     def __post_init__(self) -> None:
-        _errors("skip_errors", self.on)
+        check_errors("skip_errors", self.on)
+
+    @property
+    def drops(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,11 @@ class DeadLetter(Guard):
     def __post_init__(self) -> None:
         if not hasattr(self.store, "append") and not isinstance(self.store, Opens):
             raise GraphError("dead_letter(store): the store needs append(letter); a list will do")
-        _errors("dead_letter", self.on)
+        check_errors("dead_letter", self.on)
+
+    @property
+    def drops(self) -> bool:
+        return True
 
     @property
     def local(self) -> bool:
@@ -177,8 +186,8 @@ def timeout(seconds: float | None = None, *, first: float | None = None, idle: f
     In:      seconds.  After a unit ``timeout(s)`` is ``total=s`` for one attempt; ``first`` bounds the
              wait for its first output, ``idle`` the wait between two.  After a source it is
              ``first=s, idle=s``.
-    Raises:  CompileError over a synchronous function, which nothing can interrupt: run it
-             ``on=kx.threads(n)``.
+    Raises:  CallTimeout, whose ``which`` is the one of the three that ran out.  CompileError over a
+             synchronous function, which nothing can interrupt: run it ``on=kx.threads(n)``.
     Source:  Reactor timeout, gRPC deadlines.
 
     >>> timeout(2)
@@ -187,34 +196,35 @@ def timeout(seconds: float | None = None, *, first: float | None = None, idle: f
     return one(Timeout(seconds, first, idle, total))  # type: ignore[no-any-return]
 
 
-def retry(attempts: int, *, backoff: Backoff = Backoff(0.0), jitter: Jitter = "none",
-          on: Errors = Exception, resume: Literal["before_first"] = "before_first") -> Guards[T]:
+def retry(attempts: int, *, backoff: Backoff = AT_ONCE, jitter: Jitter = "none",
+          on: Errors = Exception, resume: Resume = "before_first", deadline: float | None = None,
+          verify: bool = False) -> Guards[T]:
     """Call the unit before it again when it fails: ``attempts`` in all, for each item on its own.
 
     In:      ``backoff`` gives the wait before the next attempt; ``jitter`` draws it from the run's
-             random source: "full" between 0 and the wait, "equal" between half of it and all of it;
-             ``on`` says which errors are worth another attempt.
+             random source: "full" between 0 and the wait, "equal" between half of it and all of it,
+             "decorrelated" between the first wait and three times the last one;
+             ``on`` says which errors are worth another attempt;
+             ``deadline`` seconds after the first attempt began none begins, and no wait goes beyond it.
+    Waits:   at least as long as the error asks for: ``error.retry_after`` seconds, or the header Retry-After of
+             ``error.response``.  If that goes beyond the deadline, the error stands at once.  A synchronous
+             function without a backoff is run in place, and such a wait blocks as it does.
     Order:   kept; the wait parks the segment, with concurrency only the item's own slot.
-    Sent:    a unit that has already sent output is not tried again (``resume="before_first"``).
-    Source:  Reactor retryWhen; jitter as in the AWS Architecture Blog (2015).
-
-    >>> retry(3, backoff=exponential(0.2)).nodes[0].attempts
-    3
-    """
-    return one(Retry(attempts, backoff, jitter, on, resume))  # type: ignore[no-any-return]
-
-
-def fallback(*alternatives: Callable[[Any], T] | Callable[[Any], Awaitable[T]],
-             on: Errors = Exception) -> Guards[T]:
-    """Give ``alternative(item)`` where the unit before it fails; the next one if that fails too.
-
-    ``item`` is the input of the unit.  After a source it is called with None and gives an iterable.
+    Sent:    what a unit of many outputs had sent when it failed, by ``resume``: "before_first" tries again only
+             if that was nothing; "restart" sends a `Retract` and begins anew; "skip_prefix" leaves out as many
+             outputs of the next attempt (``verify=True``: and fails if they differ); "continue" calls
+             ``f(item, sent)``, with a list, empty at first.  Memory of the last two: what was sent of one item,
+             or of the source (with a cursor a source needs no ``resume``, and each reconnection begins anew).
+    Raises:  the error of the last attempt as it is, with one note of those before it; RunError where a second
+             attempt gives less than was sent, or something else; CompileError for a ``resume`` that the unit
+             cannot keep.
+    Source:  Reactor retryWhen; jitter as in the AWS Architecture Blog (2015); RFC 9110, section 10.2.3.
 
     >>> import kayrx as kx
-    >>> (kx.source(["1", "x"]) >> kx.map(int) >> kx.fallback(lambda text: -1)).collect()
-    [1, -1]
+    >>> retry(3, backoff=kx.exponential(0.2)).nodes[0].attempts
+    3
     """
-    return one(Fallback(tuple(frozen(fn) for fn in alternatives), on))  # type: ignore[no-any-return]
+    return one(Retry(attempts, backoff, jitter, on, resume, deadline, verify))  # type: ignore[no-any-return]
 
 
 def skip_errors(on: Errors = Exception) -> Guards[T]:
@@ -248,4 +258,4 @@ def dead_letter(store: Appends | Opens, *, on: Errors = Exception) -> Guards[T]:
     return one(DeadLetter(store, on))  # type: ignore[no-any-return]
 
 
-__all__ = ["Backoff", "constant", "dead_letter", "exponential", "fallback", "retry", "skip_errors", "timeout"]
+__all__ = ["dead_letter", "retry", "skip_errors", "timeout"]

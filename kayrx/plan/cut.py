@@ -4,6 +4,7 @@ The cuts, and no others:
     an async step after something that already waits   so that both work at once
     a fan-out and a fan-in                             one lane a branch
     a node that keeps time, or an Rx node on a loop    it needs an inbox for items and timers
+    a loop                                             one lane for what is new, one for what comes back
     ``materialize``                                    it must outlive the failure that it tells of
     ``backpressure``                                   asked for; pulled, without a queue, if it can be
 """
@@ -14,15 +15,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from kayrx.errors import CompileError
+from kayrx.graph.graph import one
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
-from kayrx.nodes import flow, select, units
-from kayrx.plan.expand import expand, uniquely
+from kayrx.nodes import flow, loops, select, units
+from kayrx.nodes.checkpoint import Checkpoint
+from kayrx.plan.draw import draw
+from kayrx.plan.expand import budgeted, expand
 from kayrx.plan.fuse import NESTING, fuse
-from kayrx.plan.plan import Fed, Gate, Options, Plan, Segment, Step
+from kayrx.plan.keeping import check
+from kayrx.plan.labels import relabelled
+from kayrx.plan.plan import Fed, Gate, Options, Plan, Saving, Segment, Step, every
+from kayrx.plan.retracts import passing
 from kayrx.plan.traits import (
     asks_ids,
     blocks,
+    budgets,
     fed_by,
     is_pool,
     is_stage,
@@ -30,6 +38,7 @@ from kayrx.plan.traits import (
     of_a_queue,
     parks,
     queued,
+    rests,
     step_waits,
 )
 
@@ -51,13 +60,14 @@ class Draft:
     outs: list[int] = field(default_factory=list)
     waits: bool = False
     asked: bool = False  # its queue has the bound that was asked for
+    marks: bool = False  # a Retract may come out of it
 
 
 class Cutter:
     """Walks the steps once and draws segments and gates."""
 
-    def __init__(self, loop: bool, linear: bool, options: Options) -> None:
-        self.loop, self.linear, self.options = loop, linear, options
+    def __init__(self, loop: bool, linear: bool, options: Options, budget: bool) -> None:
+        self.loop, self.linear, self.options, self.budget = loop, linear, options, budget
         self.sinks: list[int] = []
         self.drafts: list[Draft] = []
         self.gates: list[Gate] = []
@@ -69,11 +79,12 @@ class Cutter:
         return self.drafts[-1]
 
     def gate(self, origin: Draft, target: Draft, size: int, reason: str,
-             overflow: flow.Policy = "block", port: str = "") -> None:
-        gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port)
+             overflow: flow.Policy = "block", port: str = "", back: bool = False) -> None:
+        gate = Gate(len(self.gates), origin.index, target.index, size, overflow, reason, port=port, back=back)
         self.gates.append(gate)
         origin.outs.append(gate.index)
         target.lanes.append(gate.index)
+        target.marks |= origin.marks
 
     def after(self, origin: Draft, size: int, reason: str, overflow: flow.Policy = "block") -> Draft:
         target = self.draft("gate")
@@ -93,7 +104,10 @@ class Cutter:
                                    "upstream; write kx.share() for each of them")
             ports, nodes = [self.listen(upstream)], nodes[known + 1:]
         for step in expand(nodes):
+            step, marks = passing(budgeted(step) if self.budget else step, any(port.marks for port in ports))
             ports = self.lay(step, ports)
+            for port in ports:
+                port.marks = marks
             if isinstance(step.node, units.Share):
                 self.share(step.node, ports[0], written)
         return ports
@@ -118,7 +132,7 @@ class Cutter:
         match node.role:
             case "source":
                 fed = fed_by(node, self.loop)
-                if fed == "iter" and self.loop and parks(step):
+                if fed == "iter" and self.loop and rests(step):
                     fed = "aiter"  # its guards may wait
                 at = self.draft(fed, step, waits=self.loop and fed != "iter")
                 if fed == "push" and self.loop:
@@ -134,6 +148,8 @@ class Cutter:
             return [self.listen(at)]
         if isinstance(node, flow.Backpressure):
             return [self.asked(step, node, at)]
+        if isinstance(node, loops.Loop):
+            return [self.circle(step, node, at)]
         if is_told(step):
             return [self.stage(step, at, "must outlive what fails before it")]
         if self.loop and is_stage(step):
@@ -185,9 +201,24 @@ class Cutter:
         self.gate(at, target, DEFAULT, f"{step.label} {reason}")
         return target
 
+    def circle(self, step: Step, node: loops.Loop, at: Draft) -> Draft:
+        """A loop: its body behind a gate for what is new and one for what comes back, and a gate out of it."""
+        if not node.size:
+            raise CompileError(f"{node.where} is a cycle without a gate (size=0): what comes back has nowhere to wait:"
+                               f"\n\n{draw(one(node))}\n\ngive the feedback a size of 1 or more")
+        entry = self.draft("stage", step, waits=True)
+        self.gate(at, entry, DEFAULT, f"{step.label} begins", port="new")
+        (end,) = self.series(node.body.nodes, entry)
+        end.fan = step
+        out = self.draft("gate")
+        self.gate(end, out, DEFAULT, f"{step.label} is done with it", port="done")
+        self.gate(end, entry, node.size, f"{step.label} goes on with it", "error", port="back", back=True)
+        return out
+
     def join(self, step: Step, ports: list[Draft]) -> Draft:
         for graph in step.node.branches:
             ports = [*ports, *self.series(graph.nodes)]
+        passing(step, any(port.marks for port in ports))
         target = self.draft("stage", step, waits=True)
         for number, port in enumerate(ports, 1):
             self.gate(port, target, step.node.size, f"{step.label} joins", port=str(number))  # type: ignore[attr-defined]
@@ -222,46 +253,41 @@ def all_steps(nodes: Sequence[Node]) -> list[Step]:
     return steps + [s for step in steps for g in step.node.branches for s in all_steps(g.nodes)]
 
 
-def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, on_loop: bool = False) -> Plan:
+def compile(nodes: Sequence[Node], options: Options, *, streamed: bool = False, on_loop: bool = False,
+            saves: bool = True) -> Plan:
     """The plan of a series of nodes; with ``streamed`` its open output ends in a gate for a reader.
 
     A loop is needed if some node waits, or if an Observable has to feed more than one segment; and
-    ``on_loop``, where there is one anyway, if some step would block it.
+    ``on_loop``, where there is one anyway, if some step would block it.  Without ``saves`` a checkpoint saves nothing.
     Raises: CompileError, naming the node and the remedy.
     """
     steps = all_steps(nodes)
-    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share)
+    shaped = any(s.node.role in ("fan_in", "fan_out") or isinstance(s.node, units.Share | loops.Loop)
                  or queued(s.node) or is_told(s) for s in steps)
     hot = any(s.node.role == "source" and fed_by(s.node, False) == "push" for s in steps)
     loop = any(step_waits(s) for s in steps) or (hot and (shaped or streamed)) \
         or ((on_loop or streamed) and any(blocks(s) for s in steps))
     if asks_ids(steps, linear := not loop and not shaped):
         options = replace(options, events=True)
-    cutter = Cutter(loop, linear, options)
+    if saves and any(isinstance(s.node, Checkpoint) for s in every(tuple(steps))):
+        options = Saving(options.chunk, options.fuse, options.inline, options.events)
+    cutter = Cutter(loop, linear, options, budgets(steps))
     ports = cutter.series(nodes)
     if streamed:
         (at,) = ports
         cutter.gates.append(Gate(len(cutter.gates), at.index, None, DEFAULT, "block", "stream() reads it"))
         at.outs.append(cutter.gates[-1].index)
     segments = [finished(draft, cutter.linear, options) for draft in cutter.drafts]
-    return Plan(relabelled(segments, cutter.laid), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+    plan = Plan(relabelled(segments, cutter.laid), tuple(cutter.gates), loop, options, tuple(cutter.sinks))
+    if isinstance(options, Saving):
+        check(plan)
+    return plan
 
 
 def finished(draft: Draft, linear: bool, options: Options) -> Segment:
     runs = fuse(draft.steps, options) if linear else (tuple(draft.steps),)
     return Segment(draft.index, draft.fed, draft.head, tuple(draft.lanes), runs,
                    draft.fan, tuple(draft.outs), draft.waits)
-
-
-def relabelled(segments: list[Segment], laid: list[Step]) -> tuple[Segment, ...]:
-    """The segments with every label distinct in the plan, so that a name finds one node; no cut changes a name."""
-    names = {id(s): name for s, name in zip(laid, uniquely([s.label for s in laid]), strict=True)}
-
-    def named(step: Step) -> Step:
-        return replace(step, label=names[id(step)])
-
-    return tuple(replace(seg, head=named(seg.head) if seg.head else None,
-                         runs=tuple(tuple(map(named, run)) for run in seg.runs)) for seg in segments)
 
 
 def takes_nothing(segment: Segment) -> bool:

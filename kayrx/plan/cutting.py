@@ -49,6 +49,13 @@ class Bytes:
         if self.held:
             yield bytes(self.held)
 
+    def saved(self) -> Any:
+        return bytes(self.held), self.left
+
+    def restore(self, saved: Any) -> None:
+        held, self.left = saved
+        self.held = bytearray(held)
+
 
 class Text:
     """Pieces of ``count`` units; a unit ends where `end` says, or after ``limit`` characters."""
@@ -82,6 +89,12 @@ class Text:
     def finish(self) -> Iterator[str]:
         if self.held:
             yield self.held
+
+    def saved(self) -> Any:
+        return self.held, self.at, self.done, self.left
+
+    def restore(self, saved: Any) -> None:
+        self.held, self.at, self.done, self.left = saved
 
 
 class Sentences(Text):

@@ -11,6 +11,7 @@ from kayrx.graph.graph import Graph
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.loops import Loop
 from kayrx.nodes.units import Unit
 
 KINDS = {"source": "source", "sink": "sink", "fan_in": "fan", "fan_out": "fan"}
@@ -28,7 +29,8 @@ class Sketch:
         key = f"b{len(self.boxes)}"
         detail = [node.word] if node.label != node.word else []
         detail += [f"> {guard.word}" for guard in guards]
-        kind: Any = "gate" if isinstance(node, Backpressure) else KINDS.get(node.role, "node")
+        kind: Any = "gate" if isinstance(node, Backpressure) else "fan" if isinstance(node, Loop) else KINDS.get(
+            node.role, "node")
         self.boxes.append(render.Box(key, node.label, " ".join(detail), kind, group))
         return key
 
@@ -47,7 +49,11 @@ class Sketch:
             key = self.box(node, following[:stop], group)
             self.arrows += [render.Arrow(start, key, label) for start, label in ports]
             ports = [(key, "")]
-            if node.role == "fan_out":
+            if isinstance(node, Loop):
+                ends = self.series(node.body.nodes, ports, node.label)
+                self.arrows += [render.Arrow(start, key, label or "again") for start, label in ends]
+                ports = [(start, "done") for start, _ in ends]
+            elif node.role == "fan_out":
                 names = getattr(node, "keys", None) or [""] * len(node.branches)
                 ports = [end for name, graph in zip(names, node.branches, strict=True)
                          for end in self.series(graph.nodes, [(key, str(name))], group)

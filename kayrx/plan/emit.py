@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kayrx.graph.expr import Expr
+from kayrx.nodes.derived import one_more
 from kayrx.nodes.values import is_async
 from kayrx.plan.inline import source_of
 from kayrx.plan.plan import Options, Step
@@ -51,6 +52,7 @@ class Emitter:
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
         self.ident = "i"
+        self.saves = ""  # "whole", "part" or "body", where a barrier may come (see `keeping`)
         self.tail: Callable[[str], None] = lambda x: None
 
     def at(self, number: int, step: Step | None) -> None:
@@ -101,6 +103,8 @@ class Emitter:
             return fn.source(f"{args[0]}", lambda v: self.constant(f"c{next(count)}{hint}", v))
         if len(args) == 2 and fn in INFIX:
             return f"{args[0]} {INFIX[fn]} {args[1]}"
+        if fn is one_more:
+            return f"{args[0]} + 1"
         if self.options.inline and (text := source_of(fn, args)):
             return text
         name = self.param(hint, fn)
@@ -112,10 +116,11 @@ class Emitter:
         if called and name in self.params and self.step is not None:
             self.probed[name] = self.step
 
-    def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str) -> None:
+    def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str, drops: bool = False) -> None:
         """``target = text``, inside the guards of the step; ``unit(*args)`` is the same call, for retries.
 
-        Only an exception enters the guards, unless one of them watches the clock.
+        Only an exception enters the guards, unless one of them bounds every call.  ``drops`` says that the call
+        itself may give DROPPED.
         """
         step = self.step
         assert step is not None
@@ -126,19 +131,25 @@ class Emitter:
         fn = self.param("u", unit)
         wait = "await " if self.awaits else ""
         tuple_ = f"({', '.join(args)},)"
-        self.in_hand()
-        if any(hasattr(g, "idle") for g in step.guards):
-            self.line(f"{target} = {wait}{guard}.call({fn}, {tuple_})")
+        stands = any(g.stands for g in step.guards)
+        if stands:
+            self.in_hand()
+            self.line(f"{target} = {wait}{guard}.{'call' if self.awaits else 'call_now'}({fn}, {tuple_})")
         else:
             self.indent("try:")
             self.line(f"{target} = {text}")
             self.dedent()
             self.indent("except Exception as error:")
+            self.in_hand()  # after the call: another task may have had its item in hand meanwhile
             self.line(f"{target} = {wait}{guard}.{'recover' if self.awaits else 'recover_now'}({fn}, {tuple_}, error)")
+        if drops and not stands:
             self.dedent()
-        self.indent(f"if {target} is DROPPED:")
-        self.skip()
-        self.dedent()
+        if drops or any(g.drops for g in step.guards):
+            self.indent(f"if {target} is DROPPED:")
+            self.skip()
+            self.dedent()
+        if not drops and not stands:
+            self.dedent()
 
     # -- items -----------------------------------------------------------------------------------
 

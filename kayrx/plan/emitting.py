@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from kayrx.nodes.flow import holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.plan import Gate, Options, Segment
+from kayrx.plan.keeping import meets
+from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.segments import batch, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import is_pool, parks
+from kayrx.plan.traits import is_pool, rests
 
 
 def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
@@ -22,13 +23,15 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     given last, from 0; a crew numbers its items itself.
     """
     steps = after_head(seg)
-    waits = emit_waits(seg, gates)
+    waits = emit_waits(seg, gates, options)
     ordered = not waits and any(is_pool(s) and getattr(s.node, "ordered", False) for s in seg.steps)
     outs = [gates[i] for i in seg.outs]
     e = Emitter(options, awaits=waits)
     e.tail = lambda x: put(e, seg, outs, x)
     e.depth = 3
     e.loops.append(Loop("return False", "return over()"))
+    e.saves = "whole" if isinstance(options, Saving) else ""
+    meets(e, seg.index)
     if seg.fed == "stage":
         e.states["given"] = "0"
         e.line("given += 1")
@@ -56,7 +59,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
         e.line(foot)
         e.dedent()
     if ordered:
-        sliced(e, steps)
+        sliced(e, steps, drops=options.events or any(s.guards for s in seg.steps))
     e.indent("def over():")
     e.line("nonlocal ended")
     e.line("ended = True")
@@ -67,38 +70,39 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 
-def sliced(e: Emitter, steps: Steps) -> None:
+def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     """``slices(crew, source, fn, done)``: take, call, and hand over in one loop; true at the source's end.
 
-    The way of an item is written into the loop, so a result whose turn has come costs no further call.
-    A result out of turn goes to ``crew.leave``.
+    The way of an item is written into the loop, so a result whose turn has come costs no further call, and
+    next to nothing while its worker is the only one with an item.  Any other goes to ``crew.leave``.
     """
     e.at(-1, None)
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
     e.indent("while not crew.halted:")
     e.line("item = END")
+    e.line("crew.begin()")
     e.open_loop(f"for item in islice(source, {batch(e.options)}):")
-    e.loops[-1].stops.append("crew.halted")
     e.line("number = crew.started")
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
-    e.indent("if number != crew.turn or done:")
+    e.indent("if not crew.alone:")
+    e.indent("if crew.only or crew.halted or number != crew.turn or done:")
     e.line("await crew.leave(number, x)")
     e.line("if crew.halted: break")
     e.line("continue")
     e.dedent()
     e.line("crew.turn = number + 1")
-    e.indent("if x is DROPPED:")
-    e.line("if crew.halted: break")
-    e.line("continue")
     e.dedent()
+    if drops:
+        e.line("if x is DROPPED: continue")
     if e.options.events:
         e.ident = "i"
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.at(-1, None)
     e.close_loop()
+    e.line("crew.end()")
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
         e.line("over()")
@@ -119,8 +123,9 @@ def after_head(seg: Segment) -> Steps:
     return steps[at + 1:]
 
 
-def emit_waits(seg: Segment, gates: Sequence[Gate]) -> bool:
-    """True if sending an item on may have to wait: for room below, or for an async step."""
+def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
+    """True if sending an item on may have to wait: for room below, for an async step, or for a checkpoint."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    return fan or any(holds(gates[i].overflow) for i in seg.outs) or any(parks(s) for s in after_head(seg))
+    return fan or isinstance(options, Saving) \
+        or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

@@ -10,11 +10,14 @@ from typing import Any
 
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, switch, time, transform, until, windows
+from kayrx.nodes import ends, flow, guards, instead, limits, switch, time, transform, until, windows
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.place import Processes, Threads
+from kayrx.nodes.units import Unit
 from kayrx.plan import cut
+from kayrx.plan.keeping import checkpoint_of, stateful_steps
 from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
-from kayrx.plan.traits import step_waits
+from kayrx.plan.traits import is_pool, step_waits
 
 
 def compile(graph: Graph[Any, Any], **options: Any) -> Plan:
@@ -92,10 +95,33 @@ def guard_words(guard: guards.Guard) -> str:
             return f"timeout {', '.join(given).replace('seconds ', '')}"
         case guards.Retry():
             pause = f", waits from {guard.backoff.first:g} s" if guard.backoff.first else ""
-            return f"retry {guard.attempts} attempts{pause}"
-        case guards.Fallback():
-            return f"fallback {' | '.join(getattr(f, '__name__', '?') for f in guard.alternatives)}"
+            end = f", none begins after {guard.deadline:g} s" if guard.deadline else ""
+            return f"retry {guard.attempts} attempts{pause}{end}{sent_words(guard)}"
+        case instead.Fallback():
+            names = " | ".join(a.label if isinstance(a, (instead.Value, Unit)) else getattr(a, "__name__", "?")
+                               for a in guard.alternatives)
+            return f"{guard.word} {names}{sent_words(guard)}"
+        case limits.Deadline():
+            return f"deadline {guard.seconds:g} s"
+        case limits.Budget():
+            return "what is left of the deadline"
+        case limits.Hedge():
+            return f"hedge after {guard.after:g} s"
+        case limits.Bulkhead():
+            return f"bulkhead {guard.running} running, {guard.queued} queued{shared_words(guard.shared)}"
+        case limits.CircuitBreaker():
+            opens = f"{guard.failures} failures" if guard.failures else f"{guard.rate:.0%} of {guard.calls} calls up"
+            span = f" in {guard.window:g} s" if guard.window else " in a row" if guard.failures else ""
+            return f"circuit_breaker opens at {opens}{span}, for {guard.reset:g} s{shared_words(guard.shared)}"
     return guard.word
+
+
+def sent_words(guard: guards.Retry | instead.Fallback) -> str:
+    return "" if guard.resume == "before_first" else f", sent output: {guard.resume}"
+
+
+def shared_words(name: str | None) -> str:
+    return f", shared as {name!r}" if name else ""
 
 
 def bounds(plan: Plan) -> list[str]:
@@ -181,4 +207,13 @@ def places(plan: Plan) -> list[str]:
 
 def costs(plan: Plan) -> list[str]:
     """What has been switched on and is not free."""
-    return ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []
+    out = ["ids: an id is carried with every item, for events or letters"] if plan.options.events else []
+    step = checkpoint_of(plan)
+    if step is not None and isinstance(step.node, Checkpoint):
+        held = ", ".join(stateful_steps(plan)) or "no node"
+        out.append(f"{step.label}: {step.node.when}, and at the end of a source, the state of {held} is written whole "
+                   "with the place of the sources, and synced")
+        out += [f"{step.label}: {s.label} finishes the calls under way first" for s in plan.steps() if is_pool(s)]
+        out += [f"{step.label}: a barrier takes a place in each gate, and a join waits for it on all lanes"] \
+            if len(plan.segments) > 1 else []
+    return out

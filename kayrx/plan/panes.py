@@ -103,6 +103,31 @@ class Panes:
             pane.due = True
             yield pane.window(final=False), pane.ids
 
+    # -- what a checkpoint saves ------------------------------------------------------------------
+
+    def saved(self) -> Any:
+        """The open windows, and when each is to be looked at."""
+        held = self.slots.values() if self.node.session is None else (p for many in self.slots.values() for p in many)
+        panes = [(p.number, p.key, p.slot, p.start, p.end, p.value, p.count, p.ids, p.due) for p in held]
+        queues = [[(due, n) for due, n, p in queue if not p.closed] for queue in (self.closing, self.coming)]
+        return self.watermark, self.number, panes, queues
+
+    def restore(self, saved: Any) -> None:
+        self.watermark, self.number, panes, (closing, coming) = saved
+        found: dict[int, Pane] = {}
+        for number, key, slot, start, end, value, count, ids, due in panes:
+            pane = found[number] = Pane(number, key, slot, start, end, value)
+            pane.count, pane.ids, pane.due = count, [*ids], due
+            if self.node.session is None:
+                self.slots[slot] = pane
+            else:
+                self.slots.setdefault(slot, []).append(pane)
+        self.alive = len(found)
+        self.closing = [(due, n, found[n]) for due, n in closing]
+        self.coming = [(due, n, found[n]) for due, n in coming]
+        heapq.heapify(self.closing)
+        heapq.heapify(self.coming)
+
     # -- windows ---------------------------------------------------------------------------------
 
     def _open(self, key: Any, slot: Any, start: float, end: float) -> Pane:

@@ -28,14 +28,26 @@ class Options:
     events: bool = False
 
 
+class Saving(Options):
+    """The options of a plan with a checkpoint: what its code holds can be fetched and put back."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One unit of work: a node, its label in this plan, the guards around it, the steps inside it."""
+    """One unit of work: a node, its label in this plan, the guards around it, the steps inside it.
+
+    ``beside``  graphs that its guards fall back to, each a step of its own
+    ``marked``  True if a `Retract` may come by, which is no item
+    """
 
     node: Node
     label: str
     guards: tuple[Guard, ...] = ()
     inner: tuple[Step, ...] = ()
+    beside: tuple[Step, ...] = ()
+    marked: bool = False
 
     @property
     def where(self) -> str:
@@ -48,7 +60,8 @@ class Gate:
     """A bounded hand-off into segment ``target``; ``pulled`` means that no queue exists at all.
 
     ``origin`` is None for the queue in front of a hot source; ``target`` is None for a gate that
-    the reader of ``stream()`` empties.  ``port`` names a lane of a fan-in or a way of a fan-out.
+    the reader of ``stream()`` empties.  ``port`` names a lane of a fan-in or a way of a fan-out;
+    ``back`` marks the feedback of a loop.
     """
 
     index: int
@@ -59,6 +72,7 @@ class Gate:
     reason: str
     pulled: bool = False
     port: str = ""
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +136,5 @@ class Plan:
 
 
 def every(steps: tuple[Step, ...]) -> list[Any]:
-    """All steps, those inside units included, outer before inner."""
-    return [found for step in steps for found in (step, *every(step.inner))]
+    """All steps, those inside units and beside them included, outer before inner."""
+    return [found for step in steps for found in (step, *every(step.inner), *every(step.beside))]

@@ -17,7 +17,8 @@ from kayrx.graph.node import Node
 from kayrx.nodes import combine, latest, units
 from kayrx.nodes.ends import ToList
 from kayrx.nodes.guards import DeadLetter
-from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.expand import expand
+from kayrx.plan.labels import uniquely
 from kayrx.plan.plan import Step
 
 RUNTIME = __file__.rpartition("plan")[0] + "runtime"

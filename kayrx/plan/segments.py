@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kayrx.nodes import combine, sides, units
+from kayrx.nodes import combine, loops, sides, units
 from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import kept
-from kayrx.plan.plan import Gate, Options, Segment
+from kayrx.plan.keeping import meets
+from kayrx.plan.plan import Gate, Options, Saving, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
-from kayrx.plan.traits import parks
+from kayrx.plan.traits import rests
 
 LOOK = 32  # items between two looks at the clock (ruling 26)
 
@@ -26,6 +27,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     steps = seg.runs[-1]
     outs = [gates[i] for i in seg.outs]
     e = Emitter(options, awaits=True)
+    e.saves = "whole" if isinstance(options, Saving) else ""
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
     if outs:  # also where no item gets as far as the tail, as before a reduce
@@ -60,7 +62,7 @@ def batch(options: Options) -> int:
 def quiet(seg: Segment) -> bool:
     """True if nothing in the segment waits but for room below."""
     fan = seg.fan.node.functions if seg.fan is not None else ()
-    return not any(parks(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
+    return not any(rests(s) for s in seg.steps) and not any(is_async(fn) for fn in fan)
 
 
 def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
@@ -68,6 +70,7 @@ def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.indent("while True:")
     e.line("x = END")
     e.open_loop(f"for x in islice(source, {batch(e.options)}):")
+    meets(e, seg.index)
     entered(e, seg)
     e.loops[-1].stops.append("signal")
     flow(e, steps, 0, "x")
@@ -81,7 +84,7 @@ def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
 def pours(seg: Segment, outs: Sequence[Gate], options: Options) -> bool:
     """True if the segment does nothing but fill one gate, whole."""
     whole = seg.fan is None or isinstance(seg.fan.node, combine.Broadcast | units.Share)
-    return seg.fed == "iter" and not seg.steps and not options.events and whole \
+    return seg.fed == "iter" and not seg.steps and type(options) is Options and not options.events and whole \
         and len(outs) == 1 and outs[0].overflow == "block"
 
 
@@ -114,6 +117,7 @@ def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.line("count = 0")
     e.indent("while True:")
     e.open_loop("async for x in source:")
+    meets(e, seg.index)
     entered(e, seg)
     e.loops[-1].stops.append("signal")
     e.line("count += 1")
@@ -136,6 +140,7 @@ def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
         e.line("lane.taken += batch")
         e.line("lane.current = left = repeat((), batch)")
     e.open_loop("for x in starmap(pop, left):" if unseen else f"for x in lane.drain({batch(e.options)}):")
+    meets(e, seg.index)
     if e.options.events:
         e.line("i, x = x")
     flow(e, steps, 0, "x")
@@ -203,6 +208,16 @@ def put(e: Emitter, seg: Segment, outs: Sequence[Gate], x: str) -> None:
             e.dedent()
             e.indent("else:")
             into(e, 1, outs[1].overflow, x, late=late)
+            e.dedent()
+        case loops.Loop():
+            done = e.value("done")
+            e.line(f"{done} = {e.call(node.until, x)}")
+            e.line("outs.turned()")
+            e.indent(f"if {done}:")
+            into(e, 0, outs[0].overflow, x)
+            e.dedent()
+            e.indent("else:")
+            into(e, 1, outs[1].overflow, x)
             e.dedent()
         case combine.Branch() | sides.Balance():
             if isinstance(node, sides.Balance):

@@ -19,12 +19,13 @@ from types import CodeType
 from typing import Any
 
 from kayrx.nodes.values import EMPTY
+from kayrx.plan import keeping
 from kayrx.plan.emit import Emitter, Loop
-from kayrx.plan.fold import folded, once
+from kayrx.plan.fold import folded, near, once
 from kayrx.plan.forms import end as at_end, gives_at_end, item, result
-from kayrx.plan.plan import Options, Step
+from kayrx.plan.plan import Options, Saving, Step
 from kayrx.plan.probe import Probe
-from kayrx.plan.units import DROPPED
+from kayrx.plan.units import DROPPED, way_of
 
 Steps = Sequence[Step]
 
@@ -109,12 +110,15 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
     With ``rests`` it hands on every WAIT of its source, so that a reader can come back later.  Where ids are
     asked for, items get theirs by the source's name ``entry``, or come and (``hands``) go as pairs."""
     e = Emitter(options, awaits=awaits)
+    if isinstance(options, Saving):
+        e.saves = "body" if rests else "part" if yields else "whole"
     if yields:
         e.tail = lambda x: e.line(f"yield ({e.ident}, {x})" if hands and options.events else f"yield {x}")
     e.depth = 2
     e.open_loop("for x in items:")
     if rests:
         e.line("if x is WAIT: yield WAIT; continue")
+    keeping.meets(e)
     e.enter("i, x = x" if entry is None else f"i = run.enter({entry!r})")
     flow(e, steps, 0, "x")
     e.close_loop()
@@ -123,7 +127,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
         e.line("return; yield")
     else:
         e.line(f"return {result_of(e, steps)}")
-    return link(e, steps, "items, run", kind="async def" if awaits else "def")
+    return link(e, steps, f"items, run{near(e.lines)}", kind="async def" if awaits else "def")
 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:
@@ -210,7 +214,8 @@ def push(steps: Steps, options: Options) -> Code:
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",), foot=("return push, finish",))
+    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",),
+                foot=("return push, finish",), flat=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +244,9 @@ _links = count(1)
 WAIT: Any = object()
 
 
-def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
-    """The branch for ``key``; KeyError, naming the routes there are, for any other."""
-    try:
-        return ways[key]
-    except KeyError:
-        raise KeyError(f"{where}: no branch for {key!r}; the routes are {list(ways)}") from None
-
-
 GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
                            "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
-                           "way_of": way_of}
+                           "way_of": way_of, **keeping.GLOBALS}
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
@@ -268,7 +265,7 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
     inset = "    " * (2 if outer else 1)
     head.append(f"{inset}{kind} run_({signature}):")
     head += [f"{inset}    {name} = {initial}" for name, initial in e.states.items()]
-    head += [f"{inset}    {line}" for line in extra]
+    head += [f"{inset}    {line}" for line in (*keeping.keeper(e, steps), *extra)]
     knows = "".join(f"know_{n}, " for n in e.probed)
     tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
     tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")

@@ -26,7 +26,8 @@ from kayrx.nodes import (
     until,
     windows,
 )
-from kayrx.nodes.guards import DeadLetter, Retry, Timeout
+from kayrx.nodes.guards import DeadLetter
+from kayrx.nodes.limits import Deadline
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.plan import Fed, Step
 
@@ -98,15 +99,20 @@ def _(node: ends.Source) -> bool:
 
 def step_waits(step: Step) -> bool:
     """True if the step, one inside it, or a guard around it needs an event loop."""
-    return waits(step.node) or any(isinstance(g, Timeout) for g in step.guards) \
+    return waits(step.node) or any(g.times for g in step.guards) \
         or any(is_async(fn) for g in step.guards for fn in g.functions) \
-        or any(step_waits(s) for s in step.inner)
+        or any(step_waits(s) for s in (*step.inner, *step.beside))
 
 
 def parks(step: Step) -> bool:
-    """True if on a loop the step may suspend its segment: it waits, or a guard of it backs off."""
-    return step_waits(step) or any(isinstance(g, Retry) and g.backoff.first > 0 for g in step.guards) \
-        or any(parks(s) for s in step.inner)
+    """True if on a loop the step may suspend its segment: it waits, or a guard of it may."""
+    return step_waits(step) or any(g.pauses for g in step.guards) \
+        or any(parks(s) for s in (*step.inner, *step.beside))
+
+
+def rests(step: Step) -> bool:
+    """True if the step parks, or would if an error asked for it."""
+    return parks(step) or any(g.obeys for s in (step, *step.inner, *step.beside) for g in s.guards)
 
 
 def blocks(step: Step) -> bool:
@@ -154,7 +160,14 @@ def asks_ids(steps: Sequence[Step], linear: bool) -> bool:
     is the id, and is looked up when somebody asks (ruling 15).
     """
     keyed = [i for i, s in enumerate(steps) if any(isinstance(g, DeadLetter) and g.keyed for g in s.guards)]
+    if budgets(steps):
+        return True
     return bool(keyed) and not (linear and all(isinstance(s.node, IN_PLACE) for s in steps[1:keyed[-1]]))
+
+
+def budgets(steps: Sequence[Step]) -> bool:
+    """True if items have a deadline from when they are read, which their ids carry."""
+    return any(s.node.role == "source" and any(isinstance(g, Deadline) for g in s.guards) for s in steps)
 
 
 def queued(node: Node) -> bool:

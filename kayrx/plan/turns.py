@@ -72,6 +72,6 @@ def above(plan: Plan, segment: Segment) -> set[int]:
 def upstream(plan: Plan, lane: int) -> set[int]:
     """The segments from which items can reach a gate, up to shares that replay."""
     origin = plan.gates[lane].origin
-    if origin is None or replays(plan.segments[origin]):
+    if origin is None or plan.gates[lane].back or replays(plan.segments[origin]):
         return set()
     return {origin} | above(plan, plan.segments[origin])

@@ -62,3 +62,11 @@ def remembering(fn: Callable[[Any, Any], Any], key: Callable[[Any], Any] | None,
         state, y = fn(states[k] if k in states else deepcopy(seed), x)
         return k, state, y
     return remember
+
+
+def way_of(ways: dict[Any, int], key: Any, where: str) -> int:
+    """The branch for ``key``; KeyError, naming the routes there are, for any other."""
+    try:
+        return ways[key]
+    except KeyError:
+        raise KeyError(f"{where}: no branch for {key!r}; the routes are {list(ways)}") from None

@@ -6,14 +6,14 @@ holds without bound it says itself (`Node.unbounded`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any
 
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, groups, guards, transform, until, windows
+from kayrx.nodes import ends, feed, flow, groups, guards, limits, transform, until, windows
 from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
@@ -41,7 +41,15 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
         out += [*retries(step), *letters(step, inside)]
         if plan.loop:
             out += loop_notes(step, measured)
-    return [*out, *late(plan), *repeated(plan)]
+    return [*out, *late(plan), *repeated(plan), *unheeded(steps)]
+
+
+def unheeded(steps: Sequence[Step]) -> Iterator[str]:
+    """Deadlines of sources at which nobody looks."""
+    if not any(step.guards for step in steps if step.node.role != "source"):
+        yield from (f"{guard.where} is looked at by no unit, for none below has a guard; add one, as retry(1), or "
+                    "write the deadline behind a unit" for step in steps for guard in step.guards
+                    if isinstance(guard, limits.Deadline) and step.node.role == "source")
 
 
 def known(graph: Graph[Any, Any], plan: Plan) -> Iterable[Step]:
@@ -96,17 +104,18 @@ def _(node: feed.Fed) -> Iterator[str]:
 
 def retries(step: Step) -> Iterator[str]:
     """A retry over what may have given something by then."""
-    if not any(isinstance(guard, guards.Retry) for guard in step.guards):
+    if not any(isinstance(guard, guards.Retry) and guard.resume == "before_first" for guard in step.guards):
         return
     if step.node.role != "source":
         if sends(step):
             yield (f"{step.where} gives its output as it comes, so it is not tried again once it has given some "
-                   "(retry, resume='before_first'); let it give a whole list, or add fallback() or dead_letter()")
+                   "(retry, resume='before_first'); let it give a whole list, say another resume=, or add "
+                   "dead_letter()")
     elif getattr(step.node, "kind", "") == "observable":
         yield (f"{step.where} is subscribed to anew by each retry: a cold Observable repeats its items, of a hot one "
                "those in between are lost; write it as source(connect, cursor=)")
     elif not resumes(step.node):
-        yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor="
+        yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor=, or resume="
 
 
 def letters(step: Step, inside: dict[int, str]) -> Iterator[str]:

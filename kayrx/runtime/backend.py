@@ -23,12 +23,14 @@ class Backend(Protocol):
 
     name: str
     now: Callable[[], float]
+    shared: Callable[[], float]
+    """A clock that every run of this process reads alike, unless time is virtual."""
     once: Callable[[], Awaitable[None]] | None
     """One pass of the loop, where that is cheaper than a park."""
 
     def park(self) -> Any: ...
     def wake(self, park: Any) -> None: ...
-    async def checkpoint(self) -> None: ...
+    def checkpoint(self) -> Awaitable[None]: ...
     async def sleep(self, seconds: float) -> None: ...
     def from_thread(self, fn: Callable[[], None]) -> None: ...
 
@@ -47,6 +49,7 @@ class AsyncioBackend:
         self.loop = asyncio.get_running_loop()
         plain = type(self.loop).time is asyncio.BaseEventLoop.time
         self.now = world.now or (monotonic if plain else self.loop.time)  # the same clock, one call less
+        self.shared = self.now
         self.park = self.loop.create_future
         self._sleep = world.sleep or anyio.sleep
 
@@ -55,8 +58,9 @@ class AsyncioBackend:
         if not park.done():
             park.set_result(None)
 
-    async def checkpoint(self) -> None:
-        await asyncio.sleep(0)
+    @staticmethod
+    def checkpoint() -> Awaitable[None]:
+        return _pass()
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)
@@ -98,6 +102,8 @@ class TrioBackend:
         self.trio = sys.modules["trio"]
         self.token = self.trio.lowlevel.current_trio_token()
         self.now = world.now or self.trio.current_time
+        plain = type(self.trio.lowlevel.current_clock()).__name__ == "SystemClock"  # that begins anywhere in each run
+        self.shared = world.clock if plain else self.now
         self.park = TrioPark
         self._sleep = world.sleep or anyio.sleep
 
@@ -144,7 +150,7 @@ class SyncBackend:
     once: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, world: World) -> None:
-        self.now = world.clock
+        self.now = self.shared = world.clock
         self.park = SyncPark
         self.block = world.block
         self.ready: deque[Coroutine[Any, Any, None]] = deque()

@@ -6,12 +6,14 @@ says which item.  So nothing is carried per item for the sake of a failure that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from kayrx.errors import KayrxError
+from kayrx.errors import GateOverflow, KayrxError
 from kayrx.plan.plan import Segment, Step
 
-GUARDS = __file__.replace("blame.py", "guards")  # guards.py and guards_many.py
+GUARDS = __file__.replace("blame.py", "guards")  # guards.py, guards_one.py and those beside them
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
@@ -26,8 +28,13 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
     if any(error is known for known in run.noted):
         return  # on its way down to a `materialize`, or raised again by a `dematerialize`
     run.noted.append(error)
-    found = owner(error, run) or step or (segment.head if segment is not None else None)
-    if found is None or (isinstance(error, KayrxError) and step is None and owner(error, run) is None):
+    found = owner(error, run) or step
+    if found is None and segment is not None:
+        if isinstance(error, GateOverflow):  # of the gate that is filled here
+            found = segment.steps[-1] if segment.steps else segment.head
+        elif not isinstance(error, KayrxError) or any(frames(error)):
+            found = segment.head
+    if found is None:
         return
     parts = [f"kayrx: in node {found.where}"]
     if segment is not None and len(run.program.plan.segments) > 1:
@@ -48,13 +55,16 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
 
 def attempts(error: BaseException) -> int:
     """How often the item was tried: a local of the retry guard that gave up; 1 without one."""
+    return next((found for frame in frames(error) if isinstance(found := frame.f_locals.get("attempt"), int)), 1)
+
+
+def frames(error: BaseException) -> Iterator[FrameType]:
+    """The frames of guards through which ``error`` has come, outer before inner."""
     trace = error.__traceback__
     while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code.co_filename.startswith(GUARDS) and isinstance(found := frame.f_locals.get("attempt"), int):
-            return found
+        if trace.tb_frame.f_code.co_filename.startswith(GUARDS):
+            yield trace.tb_frame
         trace = trace.tb_next
-    return 1
 
 
 def owner(error: BaseException, run: Context) -> Step | None:

@@ -26,15 +26,15 @@ def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
     must_be_fed(made.plan, graph, "subscribe to")
     segment = made.plan.segments[0]
     given, failed = on_next or nothing, on_error or raising
-    finished = on_completed or nothing
     if not (made.plan.linear and segment.fed == "push" and segment.head is not None):
-        return floor("rx").to_observable(graph).subscribe(given, failed, finished)  # type: ignore[no-any-return]
+        return floor("rx").to_observable(graph).subscribe(given, failed, on_completed or nothing)  # type: ignore[no-any-return]
     run = None if made.bare else Context(made, THE_WORLD, SyncBackend(THE_WORLD))
-    push, finish = made.push.function(run, given, lambda _: finished())
+    push, finish = made.push.function(run, given, nothing if on_completed is None else lambda _: on_completed())
     if on_error is not None:
         push = telling(push, made, failed)
     upstream: Any = segment.head.node.what  # type: ignore[attr-defined]
-    return Subscription(upstream.subscribe(push, failed, finish).dispose)
+    held = upstream.subscribe(push, failed, finish)
+    return held if isinstance(held, Subscription) else Subscription(held.dispose)
 
 
 def nothing(*_: object) -> None:

@@ -21,10 +21,13 @@ from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
+    from kayrx.runtime.circles import Circle
+    from kayrx.runtime.crew import Crew
     from kayrx.runtime.groups import Groups
     from kayrx.runtime.hosted import Hosted
     from kayrx.runtime.program import Program
     from kayrx.runtime.replay import Session
+    from kayrx.runtime.saving import Saver
     from kayrx.runtime.sources import Stoppable
 
 LOOK = 32
@@ -38,11 +41,12 @@ class Context:
     none can ever wake another, and the run fails with GateDeadlock.
     """
 
-    def __init__(self, program: Program, world: World, backend: Backend) -> None:
+    def __init__(self, program: Program, world: World, backend: Backend, *, resume: bool = False) -> None:
         self.program, self.world, self.backend = program, world, backend
         self.looks_per_rest = max(1, program.options.chunk // min(LOOK, program.options.chunk))
         self.tasks = 0
         self.parks: set[Any] = set()
+        self.circles: list[Circle] = []
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
@@ -50,6 +54,7 @@ class Context:
         self.closers: list[Callable[[], Awaitable[None]]] = []  # what is left open between two items
         self.holders: list[Any] = []
         self.workers: list[Any] = []
+        self.crews: dict[int, Crew] = {}
         self.paused = self.stopping = self.cancelled = False
         self.failure: BaseException | None = None
         self.noted: list[BaseException] = []
@@ -57,12 +62,17 @@ class Context:
         self.results: dict[int, Any] = {}
         self.positions: dict[int, Callable[[], int]] = {}
         self.cursors: dict[Any, Any] = {}
+        self.sent: dict[int, list[Any]] = {}  # what a source that continues has given
         self.ledger = ledger = Ledger(program.options.events, program.told)
         self.enter, self.made, self.child, self.fate = ledger.enter, ledger.made, ledger.child, ledger.fate
+        for source, seconds in program.budgets:
+            ledger.budgets[source] = partial(self.after, seconds)
         self.item: Any = None
         self.opened = Opened(program.resources)
         self.replay: Session | None = None
+        self.saver: Saver | None = floor("saving").Saver(self, resume) if program.saves else None
         self.letters = 0
+        self.limits: dict[int, Any] = {}  # what a guard without a name knows between calls
         self._id = ""
         self._looks = 0
         self._since = backend.now()
@@ -72,6 +82,10 @@ class Context:
         """The run's name, drawn from the world when somebody first asks."""
         self._id = self._id or self.world.run_id()
         return self._id
+
+    def after(self, seconds: float) -> float:
+        """The time of the run in ``seconds``."""
+        return self.backend.now() + seconds
 
     # -- taking turns ----------------------------------------------------------------------------
 
@@ -124,6 +138,8 @@ class Context:
 
         A task that has just been cancelled is parked until it runs again: only what lasts is a deadlock.
         """
+        for circle in self.circles:
+            circle.look()
         if not self.tasks or len(self.parks) < self.tasks or self.failure is not None:
             return
         if passes and self.backend.name != "sync":

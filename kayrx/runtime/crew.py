@@ -16,12 +16,14 @@ from kayrx.nodes.transform import FlatMap, Map
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.shapes import END
 from kayrx.plan.units import DROPPED
-from kayrx.runtime.batches import item_by_item
 from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
+from kayrx.runtime.placed import placed
+from kayrx.runtime.sent import past_marks
 
+Body = Callable[[], Awaitable[bool | None]]
 Emit = Callable[[Any], Any]
 Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[bool]]
 
@@ -39,6 +41,8 @@ class Crew:
         self.turn = 0      # the number of the item that may leave next
         self.done: dict[int, Any] = {}
         self.sending = False
+        self.only = False     # one worker alone has an item, number ``started - 1``; ``turn`` is not kept
+        self.alone = False    # the same, and nothing else has to be looked at
         self.over = False     # nothing more is wanted
         self.signal = False   # the run pauses or stops
         self.halted = False   # one of the two
@@ -52,8 +56,8 @@ class Crew:
         self.ordered = isinstance(node, Map) and node.ordered
         self.fn: Callable[[Any], Awaitable[Any]] = node.fn
         if step.guards and isinstance(node, Map):
-            guarded = run.guard(step)
-            self.fn = lambda item: guarded.call(node.fn, (item,))
+            self.fn = run.guard(step).over(node.fn)
+        self.fn = past_marks(step, self.fn)
         if run.ledger.exact:
             if source is not None:
                 entry = segment.head.label if segment.head else step.label
@@ -72,9 +76,16 @@ class Crew:
             return pair[0], value
         return call
 
+    @property
+    def rests(self) -> bool:
+        """True if every worker waits for an item."""
+        assert self.lane is not None
+        return self.alive == len(self.idle) + (self.lane.reader in self.run.parks)
+
     def control(self, value: bool) -> None:
         self.signal = value
         self.halted = value or self.over
+        self.alone = self.only and not self.halted
 
     async def work(self) -> None:
         """Run until the source has ended and every result has left, or nothing more is wanted."""
@@ -85,29 +96,10 @@ class Crew:
         if place is None:
             await self.hire_all(body)
             return
-        self.most = place.in_flight
-        workers = place.start(node.fn)
-        self.run.workers.append(workers)
-        async with workers as call, item_by_item(place, call, self.run.backend) as one:
-            seat = getattr(workers, "seat", None) if place.batch == 1 else None
-            guarded = self.run.guard(self.step) if self.step.guards else None
-
-            async def placed(item: Any) -> Any:
-                if seat is None:
-                    return await guarded.call(one, (item,)) if guarded else await one(item)
-                with seat() as seated:
-                    ident = self.run.item
-                    await seated.ready()  # outside the guards: waiting for a worker is no part of the call's time
-                    self.run.item = ident
-                    return await guarded.seated(seated.ready).call(seated.one, (item,)) if guarded \
-                        else await seated.one(item)
-
-            self.fn = placed
-            if self.run.ledger.exact:
-                self.fn = self.with_ids(self.fn)
+        async with placed(self, place):
             await self.hire_all(body)
 
-    async def hire_all(self, body: Callable[[], Awaitable[None]]) -> None:
+    async def hire_all(self, body: Body) -> None:
         async with anyio.create_task_group() as self.group:
             self.body = body
             self.hire()
@@ -120,13 +112,17 @@ class Crew:
             self.alive += 1
             self.group.start_soon(self.worker, self.body)
 
-    async def worker(self, body: Callable[[], Awaitable[None]]) -> None:
+    async def worker(self, body: Body) -> None:
         try:
-            await body()
+            # The way without a wait, in this very frame: each one between a task and what it waits for has a price.
+            while await body() and self.slices and self.source is not None \
+                    and not await self.slices(self, self.source, self.fn, self.done):
+                pass
         except BaseException as error:
             if self.run.ours(error):
                 raise
             self.failed, self.turn = True, -1  # no other result leaves any more
+            self.only = self.alone = False
             self.fail(error, self.segment, self.step, number_in_hand(error, __file__))
             self.finish_early()
         finally:
@@ -138,6 +134,7 @@ class Crew:
     def finish_early(self) -> None:
         """Nothing more is wanted: calls under way are cancelled."""
         self.over = self.halted = True
+        self.alone = False
         self.wake_idle()
         self.group.cancel_scope.cancel()
 
@@ -187,11 +184,15 @@ class Crew:
 
     # -- the three ways of working ---------------------------------------------------------------
 
-    async def in_order(self) -> None:
-        """Results leave in the order of their items; a finished one that waits keeps its place."""
+    async def in_order(self) -> bool:
+        """Results leave in the order of their items; a finished one that waits keeps its place.
+
+        True after an item if `slices` may go on.
+        """
         run, fn = self.run, self.fn
         first = True
         while (item := await self.next()) is not END:
+            self.joined()
             number = self.started
             self.started = number + 1
             if first:
@@ -200,19 +201,36 @@ class Crew:
             await self.leave(number, await fn(item))
             if run.due():
                 await run.rest()
-            # The way without a wait: nothing but the call and the hand-over.
-            if self.source is not None and self.slices is not None \
-                    and await self.slices(self, self.source, fn, self.done):
-                return
+            if self.source is not None and self.slices is not None:
+                return True
+        return False
+
+    def begin(self) -> None:
+        """A worker without an item is about to take some: it is the only one if every result has left."""
+        self.joined()
+        self.only = self.turn == self.started and not self.sending
+        self.alone = self.only and not self.halted
+
+    def end(self) -> None:
+        """The only one has no item any more."""
+        self.only, self.turn = False, self.started if self.only else self.turn
+
+    def joined(self) -> None:
+        """A worker without an item joins the only one, which has one."""
+        if self.only:
+            self.only, self.alone, self.turn = False, False, self.started - 1
 
     async def leave(self, number: int, value: Any) -> None:
         """Send a result when its turn has come, and those that waited behind it."""
         if self.over:
             return
+        if self.only:
+            self.only, self.turn = False, number
         self.done[number] = value
         if number != self.turn or self.sending:
             while self.turn <= number and not self.over:
                 await self.idle_until_woken()
+            self.joined()
             return
         self.sending = True
         while (number := self.turn) in self.done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
@@ -32,15 +33,17 @@ class Limit:
 class Deadlines:
     """A heap of limits and one timer, armed for the earliest.
 
-    A limit that was met costs no call of the loop.  It stays in the heap, dead, until its time or until
-    half of the heap is dead, so the heap holds at most twice the calls that are suspended.  A timer that
-    comes late, because somebody held the loop, first gives the loop the passes it missed: an answer that
-    has arrived meanwhile is no timeout.
+    A limit that was met costs no call of the loop, and where somebody closes it (``closers``) the timer stays
+    for the next limit until then; else the last one takes it away.  A met limit stays in the heap, dead, until
+    its time or until half of the heap is dead, so the heap holds at most twice the calls that are suspended.
+    A timer that comes late, because somebody held the loop, first gives the loop the passes it missed: an
+    answer that has arrived meanwhile is no timeout.
     """
 
-    __slots__ = ("_dead", "_loop", "_timer", "_when", "heap")
+    __slots__ = ("_closers", "_dead", "_kept", "_loop", "_timer", "_when", "heap")
 
-    def __init__(self) -> None:
+    def __init__(self, closers: list[Callable[[], Awaitable[None]]] | None = None) -> None:
+        self._closers, self._kept = closers, False
         self.heap: list[Limit] = []
         self._dead = 0
         self._timer: asyncio.Handle | None = None
@@ -48,12 +51,24 @@ class Deadlines:
 
     def add(self, after: float, over: Fires) -> Limit:
         """Have ``over.fire()`` called in ``after`` seconds, unless the limit is dropped before."""
-        self._loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._begin()
         limit = Limit(self._loop.time() + after, over)
         heappush(self.heap, limit)
         if self._timer is None or limit.when < self._when:
             self._arm(limit.when)
         return limit
+
+    def _begin(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._closers is not None and not self._kept:
+            self._kept = True
+            self._closers.append(self.close)
+
+    async def close(self) -> None:
+        """The run has ended: nobody waits any more."""
+        self._kept = False
+        self._disarm()
 
     def drop(self, limit: Limit) -> None:
         """The call has ended; the last one takes the timer with it."""
@@ -64,7 +79,8 @@ class Deadlines:
         if self._dead == len(self.heap):
             self.heap.clear()
             self._dead = 0
-            self._disarm()
+            if not self._kept:
+                self._disarm()
         elif self._dead > 64 and 2 * self._dead > len(self.heap):
             self.heap = [entry for entry in self.heap if entry.over is not None]
             heapify(self.heap)

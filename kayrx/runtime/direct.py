@@ -10,7 +10,7 @@ from typing import Any
 from kayrx.plan.shapes import END, WAIT
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
-from kayrx.runtime.engine import close, opened
+from kayrx.runtime.linear import close, opened
 from kayrx.runtime.program import Program
 from kayrx.runtime.subscriber import Hot, QueueSubscriber
 from kayrx.runtime.subscription import Link, Terms

@@ -1,6 +1,6 @@
 """The engine: from a program to a finished run, on a loop or without one.
 
-    linear plan           one call of the pump
+    linear plan           one call of the pump (`kayrx.runtime.linear`)
     synchronous network   the segments' coroutines, stepped by our own scheduler
     plan that waits       a task a segment, in one task group
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -20,66 +20,27 @@ from kayrx.plan.cut import takes_nothing
 from kayrx.plan.emitting import emit_waits
 from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
-from kayrx.plan.turns import replays
 from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
+from kayrx.runtime.circles import circles
 from kayrx.runtime.context import Context
 from kayrx.runtime.crew import Crew
-from kayrx.runtime.gate import Fan
+from kayrx.runtime.crew_saving import SavingCrew
+from kayrx.runtime.fans import fan_of
 from kayrx.runtime.gates import gate_of
-from kayrx.runtime.guards import Guarded
+from kayrx.runtime.guards import Guarded, now
+from kayrx.runtime.linear import close, pulled
 from kayrx.runtime.program import Program
+from kayrx.runtime.seeking import seek
 from kayrx.runtime.sharing import Sharing, asked
-from kayrx.runtime.sources import Stoppable, aiterate, counted, iterate, nothing
+from kayrx.runtime.sources import Stoppable, aiterate, anew, nothing
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 
+if TYPE_CHECKING:
+    from kayrx.runtime.saving import Saver
+
 Main = Callable[[], Coroutine[Any, Any, Any]]
-
-
-# -- linear plans --------------------------------------------------------------------------------
-
-
-def opened(program: Program, run: Context, *, alone: bool = False) -> tuple[Any, Any]:
-    """The source of a linear plan: what to close, and what the last (``alone``: the first) run of steps reads."""
-    segment = program.plan.segments[0]
-    head = segment.head
-    assert head is not None
-    if program.closed_from_start:
-        return (), iter(()) if alone else program.through(iter(()), run)
-    if head.guards:
-        items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
-    else:
-        items = iterate(head.node, run)
-    source, run.positions[0] = counted(items)
-    return items, source if alone else program.through(source, run)
-
-
-def run_linear(program: Program, world: World) -> Any:
-    """Run a plan in which nothing waits, in this thread, and give the sink's result."""
-    run = Context(program, world, SyncBackend(world))
-    segment = program.plan.segments[0]
-    if segment.fed == "push":
-        from kayrx.runtime.pushing import run_pushed  # late: it loads reactivex
-
-        return run_pushed(program, run)
-    items: Any = ()
-    try:
-        with run.opened.now():
-            items, source = opened(program, run)
-            return program.pump.function(source, run)
-    except BaseException as error:
-        run.fail(error, segment)
-        raise
-    finally:
-        close(items)
-
-
-def close(items: Any) -> None:
-    """Close a generator, so that its ``finally`` runs now and not some time later."""
-    closing = getattr(items, "close", None)
-    if closing is not None:
-        closing()
 
 
 # -- networks ------------------------------------------------------------------------------------
@@ -88,15 +49,16 @@ def close(items: Any) -> None:
 class Network:
     """The gates and tasks of one run."""
 
-    def __init__(self, program: Program, world: World, *, sync: bool = False) -> None:
+    def __init__(self, program: Program, world: World, *, sync: bool = False, resume: bool = False) -> None:
         self.program, self.plan = program, program.plan
         backend = SyncBackend(world) if sync else current(world)
-        self.run = run = Context(program, world, backend)
+        self.run = run = Context(program, world, backend, resume=resume)
         self.sync = sync
         run.gates = [gate_of(run, g, self.name_of(g.index)) for g in self.plan.gates]
         for lane in {lane for lanes in program.turns.values() for lane in lanes}:
             run.gates[lane].turn = []
-        self.fans = [self.fan_of(s) for s in self.plan.segments]
+        run.circles = circles(run)
+        self.fans = [fan_of(run, s) for s in self.plan.segments]
         self.mains = [self.main_of(s) for s in self.plan.segments]
         run.tasks = len(self.mains)
 
@@ -106,13 +68,6 @@ class Network:
         steps = () if target is None else ((target.head,) if target.head else ()) + target.steps
         into = repr(steps[0].label) if steps else "the reader"
         return f"into {into}" + (f" port {gate.port}" if gate.port else "")
-
-    def fan_of(self, segment: Segment) -> Fan:
-        gates = [self.run.gates[i] for i in segment.outs]
-        if segment.fan is not None and replays(segment):
-            late = {lane for lane, i in enumerate(segment.outs) if self.plan.gates[i].target in self.program.turns}
-            return Sharing(gates, self.run, segment.fan, [self.plan.gates[i].overflow for i in segment.outs], late)
-        return Fan(gates, gates[-1] if segment.fan and segment.fan.node.aside else None)
 
     # -- segments as tasks -----------------------------------------------------------------------
 
@@ -144,7 +99,7 @@ class Network:
     async def headed(self, segment: Segment) -> Any:
         """A segment with a hand-written head: a stage over its lanes, or a crew over its source."""
         run, codes = self.run, self.program.mains[segment.index]
-        waits = emit_waits(segment, self.plan.gates)
+        waits = emit_waits(segment, self.plan.gates, self.plan.options)
         emit, finish, slices, position = codes[-1].function(run, self.fans[segment.index])
         lanes = [run.gates[i] for i in segment.lanes]
         if segment.fed == "stage":
@@ -156,8 +111,10 @@ class Network:
             source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)
             if len(codes) > 1:
                 source = codes[0].function(source, run)
-            crew = Crew(run, segment, step, source, lanes[0] if lanes else None, emit, slices,
+            crew = (Crew if run.saver is None else SavingCrew)(
+                run, segment, step, source, lanes[0] if lanes else None, emit, slices,
                         self.failed, waits=waits)
+            run.crews[segment.index] = crew
             if source is not None:  # what is in a gate is under way, and goes on while the run pauses or stops
                 run.controls.append(crew.control)
             try:
@@ -175,19 +132,16 @@ class Network:
         if takes_nothing(segment) or run.stopping:
             return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
-            if head.guards:
-                items: Any = Guarded(head, run).each_now(lambda _: iterate(head.node, run), None)
-            else:
-                items = iterate(head.node, run)
-            source, run.positions[segment.index] = counted(items)
+            items, source, run.positions[segment.index] = pulled(head, run)
             return self.program.through(source, run), items
-        if head.guards:
-            items = Guarded(head, run).each(lambda _: aiterate(head.node, run), None)
-        else:
-            items = aiterate(head.node, run)
+        opening = aiterate if run.saver is None else seek
+        items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
+            else opening(head.node, run)
         stoppable = Stoppable(items, run, head.node)
         run.stoppables.append(stoppable)
         run.positions[segment.index] = lambda: stoppable.given
+        if run.saver is not None:
+            run.positions[segment.index] = run.saver.position(head)
         return stoppable, stoppable
 
     async def closed(self, items: Any) -> None:
@@ -202,8 +156,12 @@ class Network:
         try:
             if run.paused:
                 await run.hold(lambda _: None)
-            if await self.its_turn(segment):
+            if run.saver is not None and run.saver.is_over(segment):
+                run.results[segment.index] = run.saver.result(segment)
+            elif await self.its_turn(segment):
                 run.results[segment.index] = await self.while_wanted(segment, main)
+            if run.saver is not None and run.failure is None:
+                await run.saver.ended(segment, run.results.get(segment.index))
             ended = run.failure is None
         except GeneratorExit:
             raise
@@ -253,12 +211,21 @@ class Network:
         run = self.run
         try:
             async with run.opened.on_loop():
+                if run.saver is not None:
+                    await self.resumed(run.saver)
                 await self.tasks()
         finally:
             if run.closers:
                 await self.close()
             run.ledger.close(run.failure)
         return self.result()
+
+    async def resumed(self, saver: Saver) -> None:
+        try:
+            await saver.open()
+        except Exception as error:
+            self.run.fail(error)
+            raise
 
     async def close(self) -> None:
         """Close what a run that ended early has left open between two items."""
@@ -282,6 +249,8 @@ class Network:
         assert isinstance(run.backend, SyncBackend)
         tasks = [self.task(s, m) for s, m in zip(self.plan.segments, self.mains, strict=True)]
         with run.opened.now():
+            if run.saver is not None:
+                now(run.saver.open())
             run.backend.drive(tasks, lambda: run.failure is not None)
         return self.result()
 

@@ -10,13 +10,16 @@ from typing import Any
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import source, to_list
+from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Options
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
-from kayrx.runtime.engine import Network, close, opened, run_linear
+from kayrx.runtime.engine import Network
+from kayrx.runtime.linear import close, opened, run_linear
 from kayrx.runtime.private import on_private_loop
 from kayrx.runtime.program import Program, must_be_fed, must_be_open, program
 from kayrx.runtime.run import Run
+from kayrx.runtime.saving import READER
 from kayrx.runtime.world import THE_WORLD, World
 
 _OPTIONS = {f.name for f in fields(Options)}
@@ -37,22 +40,30 @@ def taken_apart(options: dict[str, Any], *more: str) -> tuple[Options, dict[str,
 
 def run(graph: Graph[Any, Any], **options: Any) -> Any:
     """Run to the end in place, or on a private loop if a node waits (ruling 12)."""
-    chosen, rest = taken_apart(options, "backend")
+    chosen, rest = taken_apart(options, "backend", "resume")
     made = program(graph, chosen)
     must_be_fed(made.plan, graph, "run")
-    world = rest.get("world") or THE_WORLD
+    world, resume = rest.get("world") or THE_WORLD, resumes(made, graph, rest)
     if made.plan.linear and rest.get("backend") in (None, "sync"):
-        return run_linear(made, world)
+        return run_linear(made, world, resume=resume)
     if not made.plan.loop and rest.get("backend") in (None, "sync"):
-        return Network(made, world, sync=True).execute_sync()
+        return Network(made, world, sync=True, resume=resume).execute_sync()
     if rest.get("backend") == "sync":
         raise RunError("backend='sync': a node of this graph waits; leave it out, or take 'asyncio' or 'trio'")
     made = program(graph, chosen, on_loop=True)
-    return on_private_loop(lambda: executed(made, world), rest.get("backend") or "asyncio")
+    return on_private_loop(lambda: executed(made, world, resume), rest.get("backend") or "asyncio")
 
 
-async def executed(made: Program, world: World) -> Any:
-    return await Network(made, world).execute()
+def resumes(made: Program, graph: Graph[Any, Any], rest: dict[str, Any]) -> bool:
+    """True if the run goes on from its checkpoint; GraphError if there is none in the graph."""
+    resume = bool(rest.get("resume"))
+    if resume and not made.saves:
+        raise GraphError("resume=True: the graph saves nothing to go on from; write kx.checkpoint(store) in it")
+    return resume
+
+
+async def executed(made: Program, world: World, resume: bool = False) -> Any:
+    return await Network(made, world, resume=resume).execute()
 
 
 def runner(graph: Graph[Any, Any]) -> Callable[[], Any]:
@@ -100,19 +111,19 @@ async def awaited(graph: Graph[Any, Any]) -> Any:
 
 def start(graph: Graph[Any, Any], **options: Any) -> Run:
     """A handle; nothing happens before ``async with``."""
-    chosen, rest = taken_apart(options, "host")
+    chosen, rest = taken_apart(options, "host", "resume")
     made = program(graph, chosen, on_loop=True)
     must_be_fed(made.plan, graph, "start")
-    return Run(made, rest.get("world") or THE_WORLD, rest.get("host"))
+    return Run(made, rest.get("world") or THE_WORLD, rest.get("host"), resume=resumes(made, graph, rest))
 
 
 def stream(graph: Graph[Any, Any], **options: Any) -> Stream:
     """Async iteration over what comes out, as an async context manager."""
-    chosen, rest = taken_apart(options)
+    chosen, rest = taken_apart(options, "resume")
     must_have_output(graph, "stream")
     made = program(graph, chosen, streamed=True)
     must_be_fed(made.plan, graph, "stream")
-    return Stream(made, rest.get("world") or THE_WORLD)
+    return Stream(made, rest.get("world") or THE_WORLD, resumes(made, graph, rest))
 
 
 def must_have_output(graph: Graph[Any, Any], verb: str) -> None:
@@ -126,8 +137,8 @@ class Stream:
     Leaving the block cancels the run and waits until nothing of it is left.
     """
 
-    def __init__(self, made: Program, world: World) -> None:
-        self._run = Run(made, world)
+    def __init__(self, made: Program, world: World, resume: bool) -> None:
+        self._run = Run(made, world, resume=resume)
 
     async def __aenter__(self) -> AsyncIterator[Any]:
         await self._run.__aenter__()
@@ -139,6 +150,10 @@ class Stream:
         gate = run.gates[-1]
         while not await gate.wait():
             for item in gate.drain(run.program.options.chunk):
+                if type(item) is Barrier and run.saver is not None:
+                    gate.taken -= 1  # it is no item
+                    await run.saver.met(READER, item.number)
+                    continue
                 yield run.ledger.value(item)
                 run.ledger.lost(item, "delivered", "stream")
         await self._run.wait()

@@ -27,7 +27,7 @@ def detached_at(plan: Plan, index: int, seen: frozenset[int]) -> int | None:
         cut = fan is not None and getattr(fan.node, "on_error", "fail") == "detach" and plan.gates[lane].port != "main"
         return lane if cut else detached_at(plan, origin, seen | {origin})
 
-    found = {begins(lane) for lane in plan.segments[index].lanes}
+    found = {begins(lane) for lane in plan.segments[index].lanes if not plan.gates[lane].back}
     return found.pop() if len(found) == 1 else None
 
 

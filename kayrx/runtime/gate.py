@@ -92,7 +92,7 @@ class Gate:
             self.reader = park = self._park()
             if not self.outside:
                 self._parks.add(park)
-                if len(self._parks) >= self.run.tasks:
+                if len(self._parks) >= self.run.tasks or self.run.circles:
                     self.run.look_for_deadlock()
             try:
                 await park

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from kayrx.errors import RunError
 from kayrx.nodes.flow import Coalesced, Conflate, Measured
 from kayrx.plan import plan
+from kayrx.plan.keeping import Barrier
+from kayrx.runtime.circles import Feedback
 from kayrx.runtime.gate import Gate, overflowed
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ def gate_of(run: Context, data: plan.Gate, name: str) -> Gate:
         return MeasuredGate(run, data.size, overflow, name, outside=outside)
     if isinstance(overflow, Coalesced):
         return CoalescingGate(run, overflow, name, outside=outside)
+    if data.back:
+        head = run.program.plan.segments[data.target or 0].head
+        return Feedback(run, head.where if head else "", data.size, overflow, name, outside=outside)
     return Gate(run, data.size, overflow, name, outside=outside)
 
 
@@ -64,7 +69,7 @@ class MeasuredGate(WaitingGate):
         self.weight = 0.0
 
     def weigh(self, item: Any) -> float:
-        if self.measures is None:
+        if self.measures is None or type(item) is Barrier:
             return 0
         value = self.run.ledger.value(item)
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kayrx.nodes.groups import GroupBy
 from kayrx.nodes.values import EMPTY
+from kayrx.plan.keeping import Errand
 from kayrx.plan.plan import Step
 from kayrx.plan.shapes import WAIT
 
@@ -84,7 +85,11 @@ class Groups:
         self.number = 0
 
     def push(self, key: Any, item: Any, ident: Any, last: bool = False) -> Generator[Given, None, None]:
-        """What an item gives in the group of its key; ``last`` completes it."""
+        """What an item gives in the group of its key; ``last`` completes it, and EMPTY alone completes all."""
+        if item is EMPTY:
+            while self.groups:
+                yield from self.groups.popitem(False)[1].finished()
+            return
         if key not in self.groups and len(self.groups) >= self.most:
             yield from self.groups.popitem(False)[1].finished()
         yield from self._taken(key, item, ident).given()
@@ -93,6 +98,11 @@ class Groups:
 
     async def push_later(self, key: Any, item: Any, ident: Any, last: bool = False) -> AsyncGenerator[Given, None]:
         """`push`, where the body waits."""
+        if item is EMPTY:
+            async with aclosing(self.rest_later()) as given:
+                async for pair in given:
+                    yield pair
+            return
         if key not in self.groups and len(self.groups) >= self.most:
             async with aclosing(self._ended(next(iter(self.groups)))) as given:
                 async for pair in given:
@@ -139,6 +149,27 @@ class Groups:
         """Close the bodies of a run that ends before its stream."""
         for group in self.groups.values():
             await group.body.aclose()
+
+    # -- what a checkpoint saves ------------------------------------------------------------------
+
+    def saved(self) -> Any:
+        """The groups in order, each with what its body holds."""
+        return self.number, [(key, g.number, g.ids, self._sent(g, Errand()).fetched) for key, g in self.groups.items()]
+
+    def restore(self, saved: Any) -> None:
+        number, groups = saved
+        for key, _, ids, held in groups:
+            self.groups[key] = group = self._opened()
+            self._sent(group, Errand([*held]))
+            group.ids = [*ids]
+        for (_, place, _, _), group in zip(groups, self.groups.values(), strict=True):
+            group.number = place
+        self.number = number
+
+    def _sent(self, group: Group, errand: Errand) -> Errand:
+        """The errand goes through the body, which rests between two items."""
+        group.inbox.item = errand
+        return next(group.body)  # type: ignore[no-any-return]
 
     def _opened(self) -> Group:
         inbox = Inbox()

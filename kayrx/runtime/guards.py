@@ -1,112 +1,155 @@
 """Guards at work: the chain around a unit, from the inside out, entered only when it is needed.
 
 On the happy path the generated step calls the function in a ``try``; its failure comes here as the
-outcome of the first attempt, and the chain goes on from there.  Only ``timeout`` stands around the
-call from its beginning.  The same code serves a synchronous run, where nothing in it suspends.
+outcome of the first attempt, and the chain goes on from there.  Only guards that bound every call (``timeout``,
+``bulkhead`` ...) stand around it from its beginning.  The same code serves a synchronous run, where nothing in it
+suspends.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from copy import copy
-from functools import partial, singledispatch
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kayrx.errors import DeadlineExceeded, RunError
 from kayrx.nodes import guards as data
+from kayrx.nodes.instead import Value
+from kayrx.nodes.units import Unit
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
+from kayrx.runtime import guards_limits  # noqa: F401  # its rows
 from kayrx.runtime.deadlines import Deadlines
-from kayrx.runtime.guards_many import Open, around_all, outputs, timed
+from kayrx.runtime.guards_many import Open, around_all, outputs
+from kayrx.runtime.guards_one import Call, around, late, limit_of, timed
+from kayrx.runtime.interrupt import Interrupt, Interrupted, watched
 from kayrx.runtime.letters import addressed
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
 
-Call = Callable[[], Awaitable[Any]]
-
 
 class Guarded:
-    """The guards of one step in one run."""
+    """The guards of one step in one run; a copy for each item where that has an id or a budget."""
 
     def __init__(self, step: Step, run: Context) -> None:
         self.step, self.run = step, run
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(run.closers)
         self.ready: Callable[[], Awaitable[None]] | None = None  # waits for a free worker, where there are some
         self.ident: Any = None  # the id of the item in hand, where ids are carried
+        self.until: float | None = None  # when the budget of the item in hand is spent, if it has one
         self.inside = run.program.inside.get(id(step))
-        self.keyed = run.ledger.exact and self.inside is None and any(
-            isinstance(g, data.DeadLetter) and g.keyed for g in step.guards)
+        self.exact = run.ledger.exact and self.inside is None
+        self.rows = [(guard, around.dispatch(type(guard))) for guard in step.guards]
+        self.standing = max((i for i, g in enumerate(step.guards, 1) if g.stands), default=0)
+        self.on_trio = run.backend.name == "trio"
+        self.only = limit_of(step.guards[0]) if self.standing == 1 and not (self.exact or self.on_trio) \
+            and isinstance(step.guards[0], data.Timeout) else None
+
+    def copy(self) -> Guarded:
+        one = object.__new__(Guarded)
+        one.__dict__.update(self.__dict__)
+        return one
 
     def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
         """The same guards around one call of a worker, which is waited for outside their time."""
-        one = copy(self)
+        one = self.copy()
         one.ready = ready
         return one
 
     def holding(self, ident: Any) -> Guarded:
         """The same guards with an item in hand, for other items may be in others' hands meanwhile."""
-        if not self.keyed:
+        if not self.exact:
             return self
-        one = copy(self)
-        one.ident = ident
+        one = self.copy()
+        one.ident, one.until = ident, getattr(ident, "until", None)
+        return one
+
+    def due(self, until: float) -> Guarded:
+        """The same guards with less time."""
+        one = self.copy()
+        one.until = until if self.until is None else min(until, self.until)
         return one
 
     # -- one call, one outcome -------------------------------------------------------------------
 
     async def call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """The guarded call from its beginning."""
-        return await self._chain(fn, args, None)
+        """The guarded call from its beginning; guards that only look at errors are entered by one."""
+        one = self.holding(self.run.item)
+        try:
+            if self.only is not None and self.ready is None:  # the way of most calls, without a frame to spare
+                return await watched(Interrupt(), fn(*args), self.only[0], self.deadlines)
+            return await self._chain(one, fn, args, self.rows[:self.standing])
+        except Interrupted:
+            first: Exception = late(self, *(self.only or (0.0, "total")))
+            if self.standing == len(self.rows):
+                raise first from None
+        except Exception as error:
+            if self.standing == len(self.rows):
+                raise
+            first = error
+        return await self._chain(one, fn, args, self.rows[self.standing:], first, self.standing)
+
+    def call_now(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """`call` in a synchronous run."""
+        return now(self.call(fn, args))
+
+    def over(self, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """The async ``fn`` inside its guards, which only an error enters if none of them bounds every call."""
+        if self.standing or self.exact:
+            return lambda item: self.call(fn, (item,))
+
+        async def call(item: Any) -> Any:
+            try:
+                return await fn(item)
+            except Exception as error:
+                return await self.recover(fn, (item,), error)
+        return call
 
     async def recover(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
         """Go on after the first attempt has raised ``error``."""
-        return await self._chain(fn, args, error)
+        return await self._chain(self.holding(self.run.item), fn, args, self.rows, error)
 
     def recover_now(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
         """`recover` in a synchronous run."""
-        return now(self._chain(fn, args, error))
+        return now(self.recover(fn, args, error))
 
-    async def _chain(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception | None) -> Any:
-        ident, failed = self.run.item, False
-
-        async def attempt() -> Any:
-            nonlocal error, failed
+    async def _chain(self, one: Guarded, fn: Callable[..., Any], args: tuple[Any, ...], rows: Sequence[Any],
+                     error: Exception | None = None, within: int = 0) -> Any:
+        """``fn(*args)`` inside ``rows``; ``error`` is the outcome of a first attempt, which had ``within`` rows more
+        around it, as any other attempt has."""
+        async def attempt(one: Guarded) -> Any:
+            nonlocal error
             if error is not None:
-                first, error, failed = error, None, True
+                first, error = error, None
                 raise first
-            try:
-                value = fn(*args)
-                return await value if inspect.isawaitable(value) else value
-            except Exception:
-                failed = True
-                raise
+            if within:
+                return await self._chain(one, fn, args, self.rows[:within])
+            value = fn(*args)
+            return await value if inspect.isawaitable(value) else value
 
         call: Call = attempt
-        one = self.holding(ident)
-        for guard in self.step.guards:
-            call = partial(around, guard, call, args[-1], one)
-        value = await call()
-        if value is DROPPED and failed:
-            letter = any(isinstance(g, data.DeadLetter) for g in self.step.guards)
-            self.run.fate(ident, "dead_letter" if letter else "skipped", self.step.label)
-        return value
+        for guard, row in rows:
+            call = partial(row, guard, call, args[-1])
+        return await call(one)
 
     # -- many outputs ----------------------------------------------------------------------------
 
-    async def each(self, many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
+    async def each(self, many: Callable[..., Any], x: Any) -> AsyncIterator[Any]:
         """The outputs of a unit that gives many, inside its guards."""
         open_: Open = partial(outputs, many, x)
-        one = self.holding(self.run.item)
+        continues = any(isinstance(g, data.Retry) and g.resume == "continue" for g in self.step.guards)
         for guard in self.step.guards:
-            open_ = partial(around_all, guard, open_, x, one)
-        items = open_()
+            open_ = partial(around_all, guard, open_, x)
+        items = open_(self.holding(self.run.item), *([],) * continues)
         try:
             async for item in items:
                 yield item
         finally:
             await items.aclose()  # type: ignore[attr-defined]
 
-    def each_now(self, many: Callable[[Any], Any], x: Any) -> Iterator[Any]:
+    def each_now(self, many: Callable[..., Any], x: Any) -> Iterator[Any]:
         """`each` in a synchronous run."""
         items = self.each(many, x)
         try:
@@ -120,17 +163,59 @@ class Guarded:
 
     # -- what guards have in common --------------------------------------------------------------
 
-    def tell(self, what: str, error: Exception, **facts: Any) -> None:
-        self.run.tell(what, node=self.step.label, error=error, **facts)
+    def tell(self, what: str, error: Exception | None = None, **facts: Any) -> None:
+        """Report to `Run.events`; ``of`` is the id of the item it is about, where ids are kept."""
+        if self.ident is not None:
+            facts["of"] = self.ident
+        if error is not None:
+            facts["error"] = error
+        self.run.tell(what, node=self.step.label, **facts)
 
-    async def wait_before(self, retry: data.Retry, attempt: int) -> None:
-        wait = retry.backoff.wait(attempt)
-        if retry.jitter == "full":
-            wait *= self.run.world.random.random()
-        elif retry.jitter == "equal":
-            wait *= (1 + self.run.world.random.random()) / 2
-        if wait > 0:
-            await self.run.backend.sleep(wait)
+    def exceeded(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self.step.where} has spent its deadline")
+
+    async def within(self, awaitable: Awaitable[Any]) -> Any:
+        """``awaitable``, for as long as the budget of the item lasts; raises DeadlineExceeded."""
+        if self.until is None:
+            return await awaitable
+        try:
+            return await timed(self, awaitable, self.until - self.run.backend.now())
+        except Interrupted:
+            raise self.exceeded() from None
+
+    async def each_within(self, items: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+        """``items``, closed at the end, each for as long as the budget lasts."""
+        try:
+            while True:
+                try:
+                    item = await self.within(items.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]
+
+    async def other(self, alternative: Any, x: Any) -> Any:
+        """What an alternative gives for the input of a unit with one output."""
+        if isinstance(alternative, Value):
+            return alternative.value
+        if isinstance(alternative, Unit):
+            found = [item async for item in outputs(self.run.unit(self.beside(alternative)), x)]
+            if len(found) > 1:
+                raise RunError(f"{self.step.where}: its fallback graph gave {len(found)} outputs for one item; a graph "
+                               "of many outputs can stand for a flat_map or a unit() alone")
+            return found[0] if found else DROPPED
+        value = alternative(x)
+        return await value if inspect.isawaitable(value) else value
+
+    def beside(self, alternative: Unit) -> Step:
+        """The steps of a graph among the alternatives."""
+        return next(step for step in self.step.beside if step.node is alternative)
+
+    def dropped(self, what: str, error: Exception, x: Any) -> None:
+        """The item ends in a guard."""
+        self.run.fate(self.ident, what, self.step.label)
+        self.tell(what, error, item=x)
 
     async def letter(self, guard: data.DeadLetter, x: Any, error: Exception) -> None:
         """Keep a letter; the item is handled once this has returned."""
@@ -152,77 +237,4 @@ def now(awaitable: Awaitable[Any]) -> Any:
     raise AssertionError("a guard waited in a synchronous run")
 
 
-# -- one call ------------------------------------------------------------------------------------
-
-
-@singledispatch
-async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded) -> Any:
-    """``call`` inside one guard; ``x`` is the input of the unit."""
-    raise NotImplementedError(type(guard).__name__)
-
-
-@around.register(data.Timeout)
-async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
-    bounds = [(s, w) for s, w in ((guard.seconds, "total"), (guard.total, "total"), (guard.first, "first"),
-                                  (guard.idle, "idle")) if s is not None]
-    seconds, which = min(bounds)
-    if guarded.ready is not None:
-        await guarded.ready()  # a worker that was killed or is stuck is no part of the next attempt's time
-    return await timed(guarded, call(), seconds, which)
-
-
-@around.register(data.Retry)
-async def _(guard: data.Retry, call: Call, x: Any, guarded: Guarded) -> Any:
-    attempt = 1
-    while True:
-        try:
-            return await call()
-        except Exception as error:
-            if attempt >= guard.attempts or not data.matches(guard.on, error):
-                raise
-            guarded.tell("retried", error, attempt=attempt)
-        await guarded.wait_before(guard, attempt)
-        attempt += 1
-
-
-@around.register(data.Fallback)
-async def _(guard: data.Fallback, call: Call, x: Any, guarded: Guarded) -> Any:
-    try:
-        return await call()
-    except Exception as error:
-        if not data.matches(guard.on, error):
-            raise
-        last = error
-    for alternative in guard.alternatives:
-        try:
-            value = alternative(x)
-            value = await value if inspect.isawaitable(value) else value
-        except Exception as error:
-            last = error
-            continue
-        guarded.tell("fallback", last)
-        return value
-    raise last
-
-
-@around.register(data.SkipErrors)
-async def _(guard: data.SkipErrors, call: Call, x: Any, guarded: Guarded) -> Any:
-    try:
-        return await call()
-    except Exception as error:
-        if not data.matches(guard.on, error):
-            raise
-        guarded.tell("skipped", error, item=x)
-        return DROPPED
-
-
-@around.register(data.DeadLetter)
-async def _(guard: data.DeadLetter, call: Call, x: Any, guarded: Guarded) -> Any:
-    try:
-        return await call()
-    except Exception as error:
-        if not data.matches(guard.on, error):
-            raise
-        await guarded.letter(guard, x, error)
-        guarded.tell("dead_letter", error, item=x)
-        return DROPPED
+__all__ = ["Call", "Guarded", "around", "now"]

@@ -1,29 +1,36 @@
 """Guards around many outputs: a source, a flat_map, or a unit that gives several items for one.
 
-A unit that has sent part of its output is not tried again (``resume="before_first"``); a source is
+What becomes of output that was sent before a failure is told by ``resume=`` (`kayrx.runtime.sent`); a source is
 opened anew, from its cursor if it has one.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import singledispatch
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial, singledispatch
 from typing import TYPE_CHECKING, Any
 
-from kayrx.errors import CallTimeout
 from kayrx.nodes import guards as data
+from kayrx.nodes.instead import Catch, Fallback, Value
+from kayrx.nodes.units import Unit
 from kayrx.plan.probe import countable
-from kayrx.runtime.interrupt import Interrupt, Interrupted
+from kayrx.plan.units import DROPPED
+from kayrx.runtime.attempts import Attempts
+from kayrx.runtime.guards_one import late, timed
+from kayrx.runtime.interrupt import Interrupted
+from kayrx.runtime.sent import Differs, Sent
 
 if TYPE_CHECKING:
     from kayrx.runtime.guards import Guarded
 
-Open = Callable[[], AsyncIterator[Any]]
+Open = Callable[..., AsyncIterator[Any]]
 
 
-async def outputs(many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
-    items = many(x)
+async def outputs(many: Callable[..., Any], x: Any, guarded: Guarded | None = None, *given: Any) -> AsyncIterator[Any]:
+    """What ``many(x)`` gives, awaited, iterated and closed; ``given`` are further arguments."""
+    items = many(x, *given)
     if inspect.isawaitable(items) and not hasattr(items, "subscribe"):
         items = await items
     if hasattr(items, "subscribe"):
@@ -42,39 +49,32 @@ async def outputs(many: Callable[[Any], Any], x: Any) -> AsyncIterator[Any]:
             items.close()
 
 
-async def timed(guarded: Guarded, awaitable: Awaitable[Any], seconds: float | None, which: str) -> Any:
-    """``awaitable``, for at most ``seconds``; raises CallTimeout."""
-    if seconds is None:
-        return await awaitable
-    interrupt = Interrupt()
-    try:
-        return await interrupt.over(awaitable, guarded.run.backend, seconds, guarded.deadlines)
-    except Interrupted:
-        raise CallTimeout(f"{guarded.step.where} took longer than {seconds:g} s ({which})", which) from None
-
-
 @singledispatch
-def around_all(guard: data.Guard, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
+def around_all(guard: data.Guard, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
     """The outputs of ``open_()`` inside one guard."""
     raise NotImplementedError(type(guard).__name__)
 
 
 @around_all.register(data.Timeout)
-async def _(guard: data.Timeout, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
-    total = guard.total if guarded.step.node.role == "source" else guard.total or guard.seconds
+async def _(guard: data.Timeout, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
     source = guarded.step.node.role == "source"
+    total = guard.total if source else guard.total or guard.seconds
     first = guard.first or (guard.seconds if source else None)
     idle = guard.idle or (guard.seconds if source else None)
     began = guarded.run.backend.now()
-    items, sent = open_(), False
+    items, sent = open_(guarded, *given), False
     try:
         while True:
-            bounds = [(s, w) for s, w in (
-                (None if total is None else total - (guarded.run.backend.now() - began), "total"),
-                (idle if sent else first, "idle" if sent else "first")) if s is not None]
-            seconds, which = min(bounds, default=(None, "total"))
+            limit, which = idle if sent else first, "idle" if sent else "first"
+            left = None if total is None else total - (guarded.run.backend.now() - began)
+            if left is not None and (limit is None or left < limit):
+                limit, seconds, which = left, total, "total"
+            else:
+                seconds = limit
             try:
-                item = await timed(guarded, items.__anext__(), seconds, which)
+                item = await (items.__anext__() if limit is None else timed(guarded, items.__anext__(), limit))
+            except Interrupted:
+                raise late(guarded, seconds or 0.0, which) from None
             except StopAsyncIteration:
                 return
             yield item
@@ -84,54 +84,95 @@ async def _(guard: data.Timeout, open_: Open, x: Any, guarded: Guarded) -> Async
 
 
 @around_all.register(data.Retry)
-async def _(guard: data.Retry, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
-    attempt = 1
+async def _(guard: data.Retry, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
+    node, attempt, attempts = guarded.step.node, 1, Attempts(guard, guarded)
+    sent = Sent(guard.resume, guard.verify, guarded.step.label)
     while True:
-        items, sent = open_(), False
+        items, before = open_(guarded, *sent.prefix(given)), sent.count
         try:
             async for item in items:
-                sent = True
-                yield item
+                if (item := sent.passes(item)) is not DROPPED:
+                    yield item
+            sent.ended()
             return
         except Exception as error:
-            node = guarded.step.node
-            resumable = not sent or node.role == "source"
-            attempt = 1 if sent and getattr(node, "cursor", None) is not None else attempt  # it has got on
-            if attempt >= guard.attempts or not resumable or not data.matches(guard.on, error):
+            if isinstance(error, Differs) or (guard.resume == "before_first" and sent.count and node.role != "source"):
                 raise
-            guarded.tell("retried", error, attempt=attempt)
+            if sent.count > before and getattr(node, "cursor", None) is not None:
+                attempt, attempts = 1, Attempts(guard, guarded)  # it has got on
+            if (wait := attempts.wait_after(error, attempt)) is None:
+                raise
         finally:
             await items.aclose()  # type: ignore[attr-defined]
-        await guarded.wait_before(guard, attempt)
+        if (mark := sent.again(attempt)) is not None:
+            yield mark
+        if wait > 0:
+            await guarded.run.backend.sleep(wait)
         attempt += 1
 
 
-@around_all.register(data.Fallback)
-async def _(guard: data.Fallback, open_: Open, x: Any, guarded: Guarded) -> AsyncIterator[Any]:
-    last: Exception | None = None
-    for attempt in (lambda _: open_(), *guard.alternatives):
-        items, sent = outputs(attempt, x), False
+def opened(alternative: Any, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
+    """What an alternative gives for the input of a unit of many outputs."""
+    if isinstance(alternative, Value):
+        return outputs(lambda _: (alternative.value,), x)
+    if isinstance(alternative, Unit):
+        return outputs(guarded.run.unit(guarded.beside(alternative)), x)
+    return outputs(alternative, x, guarded, *given)
+
+
+@around_all.register(Fallback)
+async def _(guard: Fallback, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
+    sent = Sent(guard.resume, guard.verify, guarded.step.label)
+    ways = [partial(open_, guarded, *given)]
+    ways += [partial(opened, other, x, guarded) for other in guard.alternatives]
+    for number, way in enumerate(ways):
+        resumed = number > 0 and guard.resume == "continue" and not isinstance(guard.alternatives[number - 1], (
+            Value, Unit))
+        items = way(*(sent.prefix(given) if resumed else ()))
+        if number:
+            items = guarded.each_within(items)
         try:
             async for item in items:
-                sent = True
-                yield item
+                if (item := sent.passes(item)) is not DROPPED:
+                    yield item
+            sent.ended()
             return
         except Exception as error:
-            if sent or not data.matches(guard.on, error):
+            if isinstance(error, Differs) or number == len(guard.alternatives) or (
+                    number == 0 and not data.matches(guard.on, error)) or (
+                    sent.count and guard.resume == "before_first"):
                 raise
-            last = error
             guarded.tell("fallback", error)
         finally:
             await items.aclose()  # type: ignore[attr-defined]
-    if last is not None:
-        raise last
+        if (mark := sent.again(number + 1)) is not None:
+            yield mark
+
+
+@around_all.register(Catch)
+async def _(guard: Catch, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
+    items = open_(guarded, *given)
+    try:
+        async for item in items:
+            yield item
+        return
+    except Exception as error:
+        if not data.matches(guard.on, error):
+            raise
+        guarded.tell("fallback", error)
+        caught = error
+    finally:
+        await items.aclose()  # type: ignore[attr-defined]
+    async with aclosing(guarded.each_within(outputs(partial(guard.handler, caught), x))) as others:
+        async for item in others:
+            yield item
 
 
 @around_all.register(data.SkipErrors)
 @around_all.register(data.DeadLetter)
-async def _(guard: data.SkipErrors | data.DeadLetter, open_: Open, x: Any,
-            guarded: Guarded) -> AsyncIterator[Any]:
-    items = open_()
+async def _(guard: data.SkipErrors | data.DeadLetter, open_: Open, x: Any, guarded: Guarded,
+            *given: Any) -> AsyncIterator[Any]:
+    items = open_(guarded, *given)
     try:
         async for item in items:
             yield item

@@ -46,7 +46,7 @@ class Interrupt:
         """The value of ``awaitable``; Interrupted if `fire` came, or ``after`` seconds went by on the timer
         of ``deadlines``, while it was suspended.  The clock starts when it first suspends."""
         if backend.name != "trio":
-            return await _watched(self, awaitable, after, deadlines)
+            return await watched(self, awaitable, after, deadlines)
         # trio delivers a cancellation to scopes only, and a scope must be there before the call's own.
         with anyio.CancelScope() as self.scope:
             if self.fired:
@@ -58,7 +58,7 @@ class Interrupt:
 
 
 @coroutine
-def _watched(self: Interrupt, awaitable: Awaitable[Any], after: float | None,
+def watched(self: Interrupt, awaitable: Awaitable[Any], after: float | None,
              deadlines: Deadlines | None) -> Generator[Any, Any, Any]:
     steps = awaitable.__await__()
     try:

@@ -13,6 +13,18 @@ from typing import Any
 Id = tuple[Any, ...]
 
 
+class Dated(tuple[Any, ...]):
+    """An id that also knows ``until`` when what is done for its item has to be done."""
+
+    until: float
+
+
+def dated(ident: Id, until: float) -> Id:
+    made = Dated(ident)
+    made.until = until
+    return made
+
+
 class Ledger:
     """What `Run.events` gives; grows with the run.
 
@@ -23,6 +35,7 @@ class Ledger:
         self.exact, self.told = exact, told  # ids are kept; so is what becomes of them
         self.watch: Callable[[Id, str], None] | None = None
         self.log: list[dict[str, Any]] = []
+        self.budgets: dict[str, Callable[[], float]] = {}  # by source: until when an item read now has time
         self.alive: dict[Id, None] = {}
         self.counts: dict[str, int] = {}
 
@@ -45,15 +58,19 @@ class Ledger:
 
     def enter(self, source: str) -> Id:
         """An item has been read from a source."""
-        return self.begin((source, 0, self.number(source)))
+        ident: Id = (source, 0, self.number(source))
+        return self.begin(dated(ident, self.budgets[source]()) if source in self.budgets else ident)
 
     def made(self, node: str, parents: Sequence[Id]) -> Id:
         """A node has made an item of those it had absorbed."""
-        return self.begin((node, 0, self.number(node)), parents)
+        ident: Id = (node, 0, self.number(node))
+        untils = [parent.until for parent in parents if isinstance(parent, Dated)] if self.budgets else ()
+        return self.begin(dated(ident, min(untils)) if untils else ident, parents)
 
     def child(self, parent: Id, number: int) -> Id:
         """An item that was split has given its child ``number``."""
-        return self.begin((*parent, number), (parent,))
+        ident = (*parent, number)
+        return self.begin(dated(ident, parent.until) if isinstance(parent, Dated) else ident, (parent,))
 
     def fate(self, ident: Id, what: str, node: str | None) -> None:
         """An item has ended; what has ended already cannot end again."""

@@ -20,6 +20,7 @@ from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
 from kayrx.nodes.ends import source
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.loops import Loop
 from kayrx.nodes.time import Timed
 from kayrx.nodes.transform import Rx
 from kayrx.nodes.units import Share, Unit
@@ -28,6 +29,7 @@ from kayrx.plan.forms import has_form
 from kayrx.plan.lower import Operator, has_operator, joined, lower, split
 from kayrx.plan.traits import is_stage, parks, step_waits
 from kayrx.runtime.backend import SyncBackend
+from kayrx.runtime.circling import circled
 from kayrx.runtime.context import Context
 from kayrx.runtime.faces import must_have_output, taken_apart
 from kayrx.runtime.observed import bridged, here_or_there, networked, pulled
@@ -44,7 +46,9 @@ def suspends(nodes: Sequence[Node]) -> bool:
     shared = [s.node.identity for s in all_steps(nodes) if isinstance(s.node, Share)]
     return len(set(shared)) < len(shared) or any(
         step_waits(s) and not (is_stage(s) and not s.guards and has_operator(s.node))
-        or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node)) for s in all_steps(nodes))
+        or s.node.aside or (s.node.role == "fan_in" and not has_operator(s.node))
+        or (isinstance(s.node, Loop) and any(map(is_stage, all_steps(s.node.body.nodes))))  # when does it rest?
+        for s in all_steps(nodes))
 
 
 # -- operator ------------------------------------------------------------------------------------
@@ -79,6 +83,9 @@ def lowered(nodes: Sequence[Node], options: Any, world: World) -> list[Operator]
             inner = [operator(g, **options_of(options)) for g in node.branches]
             out.append(split(node, inner, nodes[at + 1]))
             at += 2
+        elif isinstance(node, Loop):
+            out.append(circled(node, operator(node.body, **options_of(options))))
+            at += 1
         elif node.role == "fan_in":
             others = [to_observable(g, **options_of(options), world=world) for g in node.branches]
             out.append(partial(with_others, node, others))

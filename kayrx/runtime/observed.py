@@ -13,9 +13,10 @@ from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import each
 from kayrx.runtime.backend import SyncBackend, loop_running
 from kayrx.runtime.context import Context
-from kayrx.runtime.engine import Network, close, opened
+from kayrx.runtime.engine import Network
 from kayrx.runtime.faces import blame
 from kayrx.runtime.hosting import spawn
+from kayrx.runtime.linear import close, opened
 from kayrx.runtime.program import Program, program
 from kayrx.runtime.world import World
 

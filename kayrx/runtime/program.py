@@ -10,12 +10,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from kayrx.errors import GraphError
+from kayrx.errors import CompileError, GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node, Opens
+from kayrx.nodes.limits import Deadline
 from kayrx.plan import emitting, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
-from kayrx.plan.plan import Options, Plan, Step, every
+from kayrx.plan.keeping import checkpoint_of
+from kayrx.plan.plan import Options, Plan, Saving, Step, every
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, step_waits
 from kayrx.plan.turns import turns
@@ -28,6 +30,7 @@ class Program:
     def __init__(self, plan: Plan, nodes: Sequence[Node], *, told: bool = False) -> None:
         self.plan, self.nodes = plan, nodes
         self.options = plan.options
+        self.saves = isinstance(plan.options, Saving)
         self.told = told  # the fates of items are kept for `Run.events`; else ids serve letters alone
         self._units: dict[int, Any] = {}
         self._bodies: dict[int, tuple[Code, ...]] = {}
@@ -40,6 +43,12 @@ class Program:
     def before(self) -> tuple[Code, ...]:
         """The runs before the last one, as generators that the next pulls."""
         return self._pumps(self.plan.segments[0].runs[:-1], yields=True, hands=True)
+
+    def _refuse(self, face: str) -> None:
+        """Raise CompileError for a face on which a checkpoint could not be saved."""
+        if self.saves and (step := checkpoint_of(self.plan)) is not None:
+            raise CompileError(f"{step.where} cannot save through {face}; use run(), collect(), await, start() or "
+                               "stream()")
 
     def _pumps(self, runs: Sequence[tuple[Step, ...]], *, hands: bool = False, **how: bool) -> tuple[Code, ...]:
         """Runs as pumps, each read by the next; the first of the plan gives items their ids."""
@@ -61,18 +70,22 @@ class Program:
 
     @cached_property
     def gen(self) -> Code:
+        self._refuse("async for")
         return self._pumps(self.plan.segments[0].runs[-1:], yields=True)[0]
 
     @cached_property
     def rests(self) -> tuple[Code, ...]:
         """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
+        self._refuse("publisher(), processor() or replays of an Observable")
         return self._pumps(self.plan.segments[0].runs, yields=True, rests=True)
 
     @cached_property
     def push(self) -> shapes.Pushes:
+        self._refuse("an Observable face")
         return shapes.Pushes(tuple(shapes.push(run, self.options) for run in self.plan.segments[0].runs))
 
     def call(self, blame: Callable[[Exception], None]) -> Code:
+        self._refuse("graph(item)")
         self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame, bare=self.bare))
         return self._calls[-1]
 
@@ -98,6 +111,12 @@ class Program:
         """What has to be opened for a run, with the node that needs it."""
         return tuple(wanted(self.plan))
 
+    @cached_property
+    def budgets(self) -> tuple[tuple[str, float], ...]:
+        """The sources whose items have a deadline, and its seconds."""
+        return tuple((s.label, g.seconds) for s in self.plan.steps() if s.node.role == "source"
+                     for g in s.guards if isinstance(g, Deadline))
+
     # -- networks --------------------------------------------------------------------------------
 
     @cached_property
@@ -118,6 +137,7 @@ class Program:
     @cached_property
     def agen(self) -> Code:
         """The one segment of a plan that waits, as an async generator."""
+        self._refuse("async for")
         return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
 
     @cached_property

@@ -29,7 +29,7 @@ from kayrx.runtime.guards import now
 from kayrx.runtime.private import on_private_loop
 from kayrx.runtime.program import Program
 from kayrx.runtime.resources import Opened
-from kayrx.runtime.threaded import InThread
+from kayrx.runtime.threaded import InThread, do
 from kayrx.runtime.world import THE_WORLD, World
 
 AT_ONCE = 16  # letters read, and marked done, at a time
@@ -44,10 +44,7 @@ class Access:
         self.store = store
 
     async def do(self, fn: Callable[[Any], Any]) -> Any:
-        if isinstance(self.store, InThread):
-            return await self.store.do(fn)
-        value = fn(self.store)
-        return await value if hasattr(value, "__await__") else value
+        return await do(self.store, fn)
 
     async def append(self, letter: Letter) -> Any:
         return await self.do(lambda store: store.append(letter))
@@ -185,8 +182,8 @@ class Replay:
 
     def waits(self, labels: dict[str, Any]) -> bool:
         """True if the part of the graph below one of these nodes needs a loop."""
-        return any(plan_of(self.below(self.reentries.entries[label], (), "letters").nodes, self.options).loop
-                   for label in labels)
+        below = [self.below(self.reentries.entries[label], (), "letters").nodes for label in labels]
+        return any(plan_of(nodes, self.options, saves=False).loop for nodes in below)
 
     async def work(self, access: Access, chosen: Chosen, *, sync: bool) -> Replayed:
         """The runs, one after another; all of them are made before the first begins."""
@@ -201,7 +198,7 @@ class Replay:
         results: list[Any] = []
         for session, graph in graphs:
             wanted = len(session.wanted)
-            plan = plan_of(graph.nodes, self.options, on_loop=not sync)
+            plan = plan_of(graph.nodes, self.options, on_loop=not sync, saves=False)
             network = Network(Program(plan, graph.nodes), self.world, sync=sync)
             network.run.replay, network.run.ledger.watch = session, session.ended
             if isinstance(self.store, Opens):

@@ -55,8 +55,8 @@ class Run:
     error; an exception in the body cancels the run, waits, and wins (ruling 14).
     """
 
-    def __init__(self, program: Program, world: World, host: Any = None) -> None:
-        self._program, self._world, self._host = program, world, host
+    def __init__(self, program: Program, world: World, host: Any = None, *, resume: bool = False) -> None:
+        self._program, self._world, self._host, self._resume = program, world, host, resume
         self._network: Network | None = None
         self._group: Any = None
         self._ended: anyio.Event | None = None
@@ -68,7 +68,7 @@ class Run:
     async def __aenter__(self) -> Run:
         if self._network is not None:
             raise RunError("this run has been started; graph.start() gives a fresh one")
-        self._network = Network(self._program, self._world)
+        self._network = Network(self._program, self._world, resume=self._resume)
         self._ended, self._scope = anyio.Event(), anyio.CancelScope()
         self._began = self._network.run.backend.now()
         if self._host is None:

@@ -96,7 +96,18 @@ def once(node: ends.Source) -> None:
     node.used.append(True)
 
 
+def anew(way: Callable[[Node, Context], Any], node: Node, run: Context) -> Callable[..., Any]:
+    """``way(node, run)`` as guards call it, with the list of what was sent if the source is to go on from there."""
+    def open_(_: None, *sent: Any) -> Any:
+        if sent:
+            run.sent[id(node)] = sent[0]
+        return way(node, run)
+    return open_
+
+
 def opened(node: ends.Source, run: Context) -> Any:
+    if id(node) in run.sent:
+        return node.what(run.sent[id(node)])
     return node.what(run.cursors.get(id(node))) if node.cursor is not None else node.what()
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reactivex import Observable
 
 T = TypeVar("T")
+Entry = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
 
 def _nobody(*_: object) -> None:
@@ -31,6 +32,21 @@ class Subscription:
         end, self._end = self._end, None
         if end is not None:
             end()
+
+
+class Heard(Subscription):
+    """One subscriber of a `Subject`: of a million live ones nothing is held but this."""
+
+    __slots__ = ("_entry", "_subject")
+
+    def __init__(self, subject: Subject[Any], entry: Entry) -> None:
+        self._subject: Subject[Any] | None = subject
+        self._entry: Entry | None = entry
+
+    def dispose(self) -> None:
+        subject, entry, self._subject, self._entry = self._subject, self._entry, None, None
+        if subject is not None and entry is not None:
+            subject._leave(entry)
 
 
 class Subject(Generic[T]):
@@ -56,7 +72,7 @@ class Subject(Generic[T]):
     on_next: Callable[[T], object]
 
     def __init__(self) -> None:
-        self._subscribers: list[tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = []
+        self._subscribers: list[Entry] = []
         self._ended = False
         self._error: Exception | None = None
         self.on_next = _nobody
@@ -70,13 +86,13 @@ class Subject(Generic[T]):
         entry = (on_next, on_error, on_completed)
         self._subscribers.append(entry)
         self._aim()
+        return Heard(self, entry)
 
-        def leave() -> None:
-            if entry in self._subscribers:
-                self._subscribers.remove(entry)
-                self._aim()
-
-        return Subscription(leave)
+    def _leave(self, entry: Entry) -> None:
+        """A subscriber has been disposed of."""
+        if entry in self._subscribers:
+            self._subscribers.remove(entry)
+            self._aim()
 
     def _aim(self) -> None:
         """Point ``on_next`` at what it has to do: with one subscriber, at the fused step itself."""

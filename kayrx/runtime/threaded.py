@@ -44,3 +44,11 @@ class InThread:
 
     async def append(self, item: Any) -> Any:
         return await self.do(lambda made: made.append(item))
+
+
+async def do(store: Any, fn: Callable[[Any], Any]) -> Any:
+    """The value of ``fn(store)``, which may be in a thread, and may be async."""
+    if isinstance(store, InThread):
+        return await store.do(fn)
+    value = fn(store)
+    return await value if hasattr(value, "__await__") else value

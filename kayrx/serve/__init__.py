@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kayrx.serve.app import mount
     from kayrx.serve.client import Frames, Subscription
-    from kayrx.serve.events import Event, Refused, Retract, told
+    from kayrx.serve.events import Event, Refused, told
     from kayrx.serve.hub import Hub, Report, cancel_after
     from kayrx.serve.limits import Allowed, Limits
     from kayrx.serve.log import Keep
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "app": "mount",
     "client": "Frames Subscription",
-    "events": "Event Refused Retract told",
+    "events": "Event Refused told",
     "hub": "Hub Report cancel_after",
     "limits": "Allowed Limits",
     "log": "Keep",
@@ -31,7 +31,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = ["Allowed", "Event", "Frames", "Hub", "Keep", "Limits", "Outbox", "Refused", "Report", "Retract", "Session",
+__all__ = ["Allowed", "Event", "Frames", "Hub", "Keep", "Limits", "Outbox", "Refused", "Report", "Session",
            "Subscription", "cancel_after", "mount", "told"]
 
 

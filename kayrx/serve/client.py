@@ -32,12 +32,11 @@ class Subscription:
     def __init__(self, session: Session, after: int | str | None, bounds: Outbox, heartbeat: float | None,
                  on_cut: Callable[[], object] | None, name: str) -> None:
         self.session, self.bounds, self.heartbeat, self.name = session, bounds, heartbeat, name
-        self.blocks = bounds.policy == "block"
         self.reader: Reader
         self.demand = ENDLESS
         self._after, self._on_cut = after, on_cut
         self._first: list[Event] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] | None = None    # handed out one by one
         self._park: Any = None
         self._over = self._beaten = False
         self.due = float("inf")    # when it wants a heartbeat, if nothing comes
@@ -122,8 +121,8 @@ class Subscription:
             if self.demand < ENDLESS:
                 self.demand -= sum(event.type == "data" for event in events)
             if behind:
-                session._watch(reader)
-            session._made_room(self)
+                session.intake.watch(reader)
+            session.intake.made_room(self)
             if events:
                 self._over = events[-1].terminal
                 return events
@@ -172,7 +171,7 @@ class Subscription:
 
     async def __anext__(self) -> Event:
         if not self._events:
-            self._events.extend(await self.batch())
+            self._events = deque(await self.batch())
             if not self._events:
                 raise StopAsyncIteration
         return self._events.popleft()
@@ -181,12 +180,13 @@ class Subscription:
 class Frames:
     """What a protocol has made of the last events, so that each is encoded once for all clients of a session.
 
-    Memory: ``most`` encoded events.
+    Memory: ``most`` encoded events, together ``size`` bytes at most; a larger one is not kept.
     """
 
-    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512) -> None:
-        self._encode, self._most = encode, most
+    def __init__(self, encode: Callable[[Event, str | None], bytes], most: int = 512, size: int = 1 << 20) -> None:
+        self._encode, self._most, self._size = encode, most, size
         self._made: dict[tuple[str, int, int], bytes] = {}
+        self.held = 0
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
@@ -198,9 +198,12 @@ class Frames:
         key = client.session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._encode(event, client.cursor(event))
-            if len(self._made) > self._most:
-                del self._made[next(iter(self._made))]
+            made = self._encode(event, client.cursor(event))
+            if len(made) <= self._size:
+                self._made[key] = made
+                self.held += len(made)
+            while len(self._made) > self._most or self.held > self._size:
+                self.held -= len(self._made.pop(next(iter(self._made))))
         return made
 
 

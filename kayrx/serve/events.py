@@ -43,13 +43,6 @@ class Event:
         return self.type in ("end", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class Retract:
-    """An item that takes back the last ``items`` before it; clients get it as the event ``retract``."""
-
-    items: int
-
-
 class Refused(RunError):
     """A client is refused; ``reason`` says why, and each protocol has a status for it.
 
@@ -121,4 +114,4 @@ def told(error: BaseException) -> dict[str, Any]:
             "notes": [str(note) for note in getattr(error, "__notes__", ())]}
 
 
-__all__ = ["Event", "Join", "Reason", "Refused", "Retract", "Type", "hidden", "join_text", "joined", "told", "weight"]
+__all__ = ["Event", "Join", "Reason", "Refused", "Type", "hidden", "join_text", "joined", "told", "weight"]

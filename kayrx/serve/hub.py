@@ -101,7 +101,7 @@ class Hub:
     outbox         the bounds and the policy of clients that ask for no other: `Outbox`, or the policy's name
     keep           what can be replayed, by count, bytes and age: `Keep`
     on_disconnect  of a run whose last client has left: "cancel", cancel_after(30) (the default), "continue"
-    linger         how many seconds a session that has ended can still be read
+    linger         seconds for which a session waits for its first client, and can be read after its end
     max_clients    in all; one more is refused.  ``max_sessions``: those that have not been forgotten
     join           joins two waiting items for `conflate`, or gives NotImplemented (default: text)
     size           the bytes of an item (default: what it holds in memory)
@@ -211,6 +211,7 @@ class Hub:
             raise RunError(f"world.secret gave {len(id)} characters or an id twice; it must give {SHORTEST} and more "
                            "that nobody can guess")
         session = self.sessions[id] = Session(self, id, graph, self.options, owner)
+        self.host.start_soon(self._expire, session)
         return session
 
     def session(self, id: str, *, owner: object = None) -> Session:
@@ -250,6 +251,12 @@ class Hub:
         graph = self.graph(*inputs)
         servable(graph)
         return graph
+
+    async def _expire(self, session: Session) -> None:
+        """A session that nobody reads for ``linger`` seconds is given up before it begins."""
+        await anyio.sleep(self.options.linger)
+        if session.state == "waiting":
+            await session.cancel()
 
     def _over(self, session: Session) -> None:
         """A session has ended: it is forgotten ``linger`` seconds later."""

@@ -42,10 +42,11 @@ class Entry:
 class Log:
     """The last events, in order without a gap; ``last`` is the seq of the newest, 0 before the first.
 
-    Memory: the larger of ``keep`` and the widest outbox (`widen`); the newest event is always there.
+    Memory: the larger of ``keep`` and the widest outbox (`widen`), one item over if a client blocks; the newest
+            event is always there.
     """
 
-    __slots__ = ("entries", "items", "keep", "last", "now", "reach", "start", "total")
+    __slots__ = ("entries", "items", "keep", "last", "now", "reach", "start", "total", "unread")
 
     def __init__(self, keep: Keep, now: Callable[[], float]) -> None:
         self.keep, self.now = keep, now
@@ -54,6 +55,7 @@ class Log:
         self.total = 0    # bytes of all events that ever came
         self.start = 0    # of those, the ones that are gone
         self.items, self.reach = 0, 0
+        self.unread: Callable[[], int] | None = None    # the first event that somebody must still get
 
     def widen(self, items: int, size: int) -> None:
         """Keep as much as an outbox of so many items and bytes may need."""
@@ -85,6 +87,8 @@ class Log:
                 and (keep.age is None or self.now() - entries[0].at <= keep.age)
             if replayed or (count <= self.items and size <= self.reach):
                 return
+            if self.unread is not None and self.first >= self.unread():
+                return
             self.start = entries.popleft().total
 
     def oldest(self) -> int:
@@ -93,6 +97,17 @@ class Log:
             return self.first
         since = self.now() - self.keep.age
         return self.first + next((i for i, entry in enumerate(self.entries) if entry.at >= since), len(self.entries))
+
+    def without(self, count: int) -> int:
+        """The seq after which the last ``count`` items stand that have not been taken back."""
+        seq = self.last
+        while count and seq >= self.first:
+            event = self.entry(seq).event
+            if event.type == "retract":
+                seq = event.data["after"]
+            else:
+                count, seq = count - 1, seq - 1
+        return seq
 
     def entry(self, seq: int) -> Entry:
         return self.entries[seq - self.last - 1]    # from the end: that is where readers are

@@ -13,7 +13,7 @@ import anyio
 from kayrx.graph.graph import Graph
 from kayrx.serve.client import Subscription
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Refused
+from kayrx.serve.events import Event, Refused
 from kayrx.serve.inputs import fitting
 from kayrx.serve.response import FAREWELL
 from kayrx.serve.session import Session
@@ -194,6 +194,16 @@ class Requests:
             await socket.say(id=request.id, seq=0, type="end", data={"reason": reason})
 
 
+def envelope(event: Event, id: str | None) -> bytes:
+    """An event without its opening, which names the request, so that all clients can share it.
+
+    >>> envelope(Event(7, "data", "a\\nb"), "k3Jx-7")
+    b'"seq":7,"type":"data","data":"a\\\\nb"}'
+    """
+    count = f',"count":{event.count}' if event.count > 1 else ""
+    return f'"seq":{event.seq},"type":"{event.type}","data":{as_json(event.data)}{count}}}'.encode("ascii")
+
+
 def whole(value: object, least: int, message: str) -> int:
     """``value`` if it is a whole number, and not too large to count.  Raises: Refused, "invalid"."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 53:
@@ -201,4 +211,4 @@ def whole(value: object, least: int, message: str) -> int:
     return value
 
 
-__all__ = ["Request", "Requests"]
+__all__ = ["Request", "Requests", "envelope"]

@@ -29,9 +29,12 @@ except ImportError as missing:
 OPENING = 8.0          # seconds until a connection has sent the headers of its next request
 CONNECTIONS = 10_000   # at once, in all
 OF_ONE = 1_000         # and from one address
+HALF_OPEN = 30.0       # seconds without an acknowledgement of what was sent: two heartbeats
+UNHEARD = getattr(socket, "TCP_USER_TIMEOUT", 0)    # where the system has it
 GRACE = 1              # seconds for answers that are under way once the streams have ended
 HEADERS = 16 * 1024
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int = OF_ONE) -> type[H11Protocol]:
@@ -51,6 +54,10 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
             self._from = who
             inside[who] += 1
             self._watch()
+            wire = transport.get_extra_info("socket")
+            if wire is not None and wire.family in (socket.AF_INET, socket.AF_INET6) and UNHEARD:
+                # A peer that is gone without a word acknowledges nothing, and heartbeats fill no buffer.
+                wire.setsockopt(socket.IPPROTO_TCP, UNHEARD, int(HALF_OPEN * 1000))
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -62,22 +69,30 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
             self._watch()
 
         def data_received(self, data: bytes) -> None:
+            if self._idle() and len(data) > HEADERS and data.find(b"\r\n\r\n", 0, HEADERS) < 0:
+                self._show_out(LARGE)    # h11 only counts heads that come in pieces
+                return
             super().data_received(data)
             self._watch()
 
+        def _idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
         def _watch(self) -> None:
             """A request is on its way, and has so long to be there; while one is answered there is no hurry."""
-            awaited = self._from is not None and (self.cycle is None or self.cycle.response_complete)
+            awaited = self._from is not None and self._idle()
             if awaited and self._late is None:
-                self._late = self.loop.call_later(opening, self._show_out)
+                self._late = self.loop.call_later(opening, self._show_out, LATE)
             elif not awaited and self._late is not None:
                 self._late.cancel()
                 self._late = None
 
-        def _show_out(self) -> None:
-            self._late = None
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.write(LATE)
+        def _show_out(self, answer: bytes) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+            if self._idle() and not self.transport.is_closing():
+                self.transport.write(answer)
                 self.transport.close()
 
     return Door

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from kayrx.graph.graph import Graph
-from kayrx.nodes.ends import sink
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Subscription
-from kayrx.serve.events import Event, Refused, Retract, weight
+from kayrx.serve.events import Event
+from kayrx.serve.intake import Intake
 from kayrx.serve.log import Log
-from kayrx.serve.outbox import ENDLESS, Outbox, Policy, Reader
+from kayrx.serve.outbox import Outbox, Policy
 from kayrx.serve.turns import Turns
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Session:
         self._asked: Literal["", "stopped", "cancelled", "shutdown"] = ""
         self._detached = False
         self.turns = Turns(self)
-        self._room: Any = None    # the run waits for clients
-        self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
-        self._items = self._bytes = ENDLESS    # up to which seq, and bytes of the log, every outbox has room
+        self.intake = Intake(self)
         self._leaving: anyio.CancelScope | None = None
 
     @property
@@ -68,7 +66,7 @@ class Session:
         """The run, from its first item to its terminal."""
         try:
             if not self._asked:
-                async with (self.graph >> sink(self._take).named("clients")).start(world=self.options.world) as run:
+                async with self.intake.sunk().start(world=self.options.world) as run:
                     self.run = run
                     if self._asked:
                         self.hub.host.start_soon(run.cancel)
@@ -76,7 +74,7 @@ class Session:
         except Exception as error:
             log.error("%s has failed", self.name, exc_info=error)
             self.state = "failed"
-            self._append(Event(self.log.last + 1, "error", self.options.describe(error)))
+            self.intake.append(Event(self.log.last + 1, "error", self.options.describe(error)))
         finally:
             if not self.ended.is_set():
                 if self.state in ("running", "stopping"):
@@ -88,67 +86,7 @@ class Session:
 
     def _end(self) -> None:
         self.state = self._asked or "complete"
-        self._append(Event(self.log.last + 1, "end", {"reason": self.state}))
-
-    async def _take(self, item: Any) -> None:
-        """An item of the graph: into the log, once no client that blocks is full."""
-        size = self.options.size(item)
-        while any(client.reader.full(size) for client in self.clients if client.blocks):
-            self._room = self.backend.park()
-            try:
-                await self._room
-            finally:
-                self._room = None
-        if self.log.last >= self._items or self.log.total + size > self._bytes:
-            await self._patience(self.log.last + 1, self.log.total + size)
-        if isinstance(item, Retract):
-            after = max(0, self.log.last - item.items)
-            self._append(Event(self.log.last + 1, "retract", {"after": after}))
-            return
-        self._append(Event(self.log.last + 1, "data", item), size)
-
-    async def _patience(self, seq: int, total: int) -> None:
-        """Wait for full clients that will read in a moment."""
-        while late := {c for c in self.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
-            self._late, began = late, self.backend.now()
-            self._room = self.backend.park()
-            try:
-                with anyio.move_on_after(min(client.left() for client in late)):
-                    await self._room
-            finally:
-                self._room, self._late = None, set()
-            spent = self.backend.now() - began
-            for client in self.clients:
-                client.waited(spent if client in late else 0.0)
-
-    def _append(self, event: Event, size: int | None = None) -> None:
-        mine = self.log
-        size = weight(event.data) if size is None else size
-        if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
-            self._enforce(event.seq, mine.total + size)
-        mine.append(event, size)
-        if self.turns.waiting:
-            self.turns.wake()
-
-    def _enforce(self, seq: int, total: int) -> None:
-        """Apply the policy of each client whose outbox has no room, and note when to look again."""
-        for client in list(self.clients):
-            if client.reader.beyond(seq, total) and not client.reader.enforce():
-                self.hub.report(client, Refused("too slow", "the client was let go: its outbox was full"))
-                client._cut()
-        self._items = self._bytes = ENDLESS
-        for client in self.clients:
-            self._watch(client.reader)
-
-    def _watch(self, reader: Reader) -> None:
-        items, size = reader.until()
-        self._items, self._bytes = min(self._items, items), min(self._bytes, size)
-
-    def _made_room(self, client: Subscription) -> None:
-        if self._room is not None:
-            self._late.discard(client)
-            if not self._late:
-                self.backend.wake(self._room)
+        self.intake.append(Event(self.log.last + 1, "end", {"reason": self.state}))
 
     # -- steering --------------------------------------------------------------------------------
 
@@ -240,13 +178,13 @@ class Session:
             self._leaving = None
         self.clients.append(client)
         self.log.widen(client.bounds.items + 1, client.bounds.bytes)
-        self._watch(client.reader)
+        self.intake.came(client)
         self.begin()
         self.turns.watch(client)
 
     def _left(self, client: Subscription) -> None:
         self.clients.remove(client)
-        self._made_room(client)
+        self.intake.left(client)
         policy = self.options.on_disconnect
         if self.clients or self._detached or self.ended.is_set() or policy == "continue":
             return

@@ -36,10 +36,10 @@ from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Event, Refused
+from kayrx.serve.events import Refused
 from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
-from kayrx.serve.requests import Requests
+from kayrx.serve.requests import Requests, envelope
 from kayrx.serve.response import FAREWELL, cut, refusal
 
 try:
@@ -95,16 +95,6 @@ class Sockets:
         if self.count >= hub.options.max_clients:
             raise Refused("full", f"there are {self.count} sockets already")
         return await authorized(served.authorize, connection)
-
-
-def envelope(event: Event, id: str | None) -> bytes:
-    """An event without its opening, which names the request, so that all clients can share it.
-
-    >>> envelope(Event(7, "data", "a\\nb"), "k3Jx-7")
-    b'"seq":7,"type":"data","data":"a\\\\nb"}'
-    """
-    count = f',"count":{event.count}' if event.count > 1 else ""
-    return f'"seq":{event.seq},"type":"{event.type}","data":{as_json(event.data)}{count}}}'.encode("ascii")
 
 
 class Socket:
@@ -298,4 +288,4 @@ class Socket:
             await self.refuse(id, error)
 
 
-__all__ = ["Sockets", "envelope"]
+__all__ = ["Sockets"]

@@ -9,7 +9,7 @@ import anyio
 
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import source
-from kayrx.runtime.subject import Subject
+from kayrx.runtime.subject import Subject, Subscription
 from kayrx.testing.diagram import Diagram
 from kayrx.testing.trace import Held
 
@@ -118,15 +118,12 @@ class Heard(Subject[Any]):
 
     def subscribe(self, *observer: Any, scheduler: object = None) -> Any:
         subscription, held = super().subscribe(*observer), self.played.opened()
-        end = subscription._end
 
         def leave() -> None:
             self.played.let_go(held)
-            if end is not None:
-                end()
+            subscription.dispose()
 
-        subscription._end = leave
-        return subscription
+        return Subscription(leave)
 
 
 __all__ = ["STEP", "Cold", "Hot", "Moments"]

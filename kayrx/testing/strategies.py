@@ -17,7 +17,20 @@ import anyio
 from kayrx.errors import MissingDependency
 from kayrx.graph.expr import it
 from kayrx.graph.graph import Graph
-from kayrx.nodes import combine, derived, flow, guards, place, select, time, transform, units, windows
+from kayrx.nodes import (
+    backoffs,
+    combine,
+    derived,
+    flow,
+    guards,
+    instead,
+    place,
+    select,
+    time,
+    transform,
+    units,
+    windows,
+)
 
 try:
     from hypothesis import strategies as st
@@ -123,7 +136,7 @@ def even_steps(k: int, m: int) -> list[RandomGraph]:
         RandomGraph("unit(map(abs) >> map(it + 1))", units.unit(transform.map(abs) >> transform.map(it + 1)),
                     lambda xs: [abs(x) + 1 for x in xs]),
         RandomGraph(f"map(Picky({m})) >> fallback(neg)",
-                    transform.map(Picky(m)) >> guards.fallback(operator.neg),
+                    transform.map(Picky(m)) >> instead.fallback(operator.neg),
                     lambda xs: [x if Picky(m).takes(x) else -x for x in xs]),
     ]
 
@@ -185,7 +198,7 @@ def waiting(k: int, m: int) -> list[RandomGraph]:
         (f"map(Later(times)) >> timeout(9) >> retry({m})",
          transform.map(later) >> guards.timeout(9) >> guards.retry(m), lambda xs: [*map(times(k), xs)]),
         (f"map(Later(Picky({m}))) >> retry(2, backoff=constant(1)) >> skip_errors()",
-         transform.map(Later(Picky(m))) >> guards.retry(2, backoff=guards.constant(1)) >> guards.skip_errors(),
+         transform.map(Later(Picky(m))) >> guards.retry(2, backoff=backoffs.constant(1)) >> guards.skip_errors(),
          lambda xs: [*filter(Picky(m).takes, xs)]),
         ("scan(Later(add), 0)", transform.scan(Later(operator.add), 0), lambda xs: [*accumulate(xs, initial=0)][1:]),
         ("concat_map(both)", transform.concat_map(both), lambda xs: [y for x in xs for y in (x, -x)]),

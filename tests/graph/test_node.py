@@ -21,7 +21,7 @@ def shout(text: str) -> str:
     (kx.map(shout), "shout"), (kx.map(lambda x: x), "map"), (kx.map(functools.partial(shout)), "shout"),
     (kx.map(operator.itemgetter(1)), "map"), (kx.map(str.upper), "upper"), (kx.map(int), "int"),
     (kx.take(2), "take"), (kx.take(2).named("few"), "few"), (kx.source([1]), "source"), (kx.each(print), "print"),
-], ids=str)
+])
 def test_a_label_is_the_name_else_the_function_else_the_word(node: kx.Graph[object, object], label: str) -> None:
     """The label is what a reader would call the node."""
     assert node.nodes[0].label == label

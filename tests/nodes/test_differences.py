@@ -299,7 +299,7 @@ def _() -> None:
     assert (kx.source([5]) >> kx.join(kx.source([4, 9]), within=2, event_time=kx.it)).collect() == [(5, 4)]
 
 
-@shows("retry, timeout, fallback")
+@shows("retry, timeout, catch")
 def _() -> None:
     def inverse(x: int) -> float:
         return 1 / x
@@ -308,7 +308,7 @@ def _() -> None:
     assert begun[:2] == [1, 1] and isinstance(begun[2], ZeroDivisionError)
     caught = theirs(reactivex.of(1, 0, 2).pipe(ops.map(inverse), ops.catch(reactivex.of(-1))))
     assert caught == [1, -1]
-    guarded = kx.map(inverse) >> kx.retry(2) >> kx.fallback(lambda x: -1)
+    guarded = kx.map(inverse) >> kx.retry(2) >> kx.catch(lambda error, x: -1)
     assert (kx.source([1, 0, 2]) >> guarded).collect() == [1, -1, 0.5]
 
 

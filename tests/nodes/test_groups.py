@@ -14,7 +14,7 @@ from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
-from kayrx.testing import left_behind, run_virtual
+from kayrx.testing import left_behind, marbles, run_virtual
 
 NUMBERS = st.lists(st.integers(0, 20), max_size=40)
 BODIES: dict[str, Graph[Any, Any]] = {
@@ -175,7 +175,7 @@ async def later(x: Any) -> Any:
     (kx.debounce(1), "needs a task"), (kx.buffer(seconds=1), "needs a task"), (kx.rx(ops.skip(1)), "needs a task"),
     (kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.merge(), "needs a lane"), (kx.backpressure(1), "needs a lane"),
     (kx.share(), "needs a lane"), (kx.group_by(kx.it, kx.debounce(1)), "needs a task"),
-], ids=str)
+])
 def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says: str) -> None:
     """A CompileError that names the node inside, and the remedy."""
     for node in (kx.group_by(kx.it, body), kx.window(2, body)):
@@ -187,8 +187,9 @@ def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says:
     lambda: kx.group_by(5, kx.map(abs)), lambda: kx.group_by(kx.it, abs), lambda: kx.group_by(kx.it, kx.source([1])),
     lambda: kx.group_by(kx.it, kx.to_list()), lambda: kx.group_by(kx.it, kx.map(abs), max_groups=0),
     lambda: kx.group_by(kx.it, kx.broadcast(kx.map(abs))),
-    lambda: kx.window(0, kx.map(abs)), lambda: kx.window(2, kx.map(abs) >> kx.to_list()), lambda: kx.window(2, abs),
-], ids=range(9))
+    lambda: kx.window(0, kx.map(abs)), lambda: kx.window(None, kx.map(abs)), lambda: kx.window(2, abs),
+    lambda: kx.window(2, kx.map(abs) >> kx.to_list()), lambda: kx.window(2, kx.map(abs), seconds=0),
+], ids=range(11))
 def test_wrong_arguments_fail_where_they_are_written(write: Any) -> None:
     """A GraphError of the line that writes it."""
     with pytest.raises(kx.GraphError, match=r"^(group_by|window)\("):
@@ -203,6 +204,14 @@ def test_the_graph_is_a_value_and_the_plan_tells_of_it() -> None:
     assert "group_by: 7 groups, then the longest unused is completed" in graph.explain()
     with pytest.raises(kx.CompileError, match="which is not item by item"):
         (graph >> kx.retry(2)).compile()
+
+
+def test_a_window_ends_with_its_time_or_its_count(loop: str) -> None:
+    """``seconds`` run from its first item, so none is empty; a full one ends at once, and the clock with it."""
+    trace = marbles(kx.window(3, kx.reduce(operator.add), seconds=4), "-a-b-----c-de-f--|",
+                            values={"x": "ab", "y": "cde"}, backend=loop)
+
+    assert trace == "-----x------y----(f|)"
 
 
 # -- bodies that wait ----------------------------------------------------------------------------

@@ -38,8 +38,9 @@ def test_retry_is_n_attempts_in_all(backend: str) -> None:
     with pytest.raises(ValueError) as caught:
         run(kx.map(thrice) >> kx.retry(3), backend=backend)
     assert thrice.calls == {1: 3}
-    (note,) = caught.value.__notes__
+    earlier, note = caught.value.__notes__
     assert "(map) at test_guards.py" in note and note.endswith("item 0, attempt 3")
+    assert earlier == "kayrx: earlier attempts: 1-2: ValueError: 1"
 
 
 def test_guards_wrap_from_the_inside_out(backend: str) -> None:
@@ -237,7 +238,8 @@ def test_a_unit_that_has_sent_is_not_tried_again(backend: str) -> None:
 
 @pytest.mark.parametrize("write", [
     lambda: kx.retry(0), lambda: kx.retry(2, backoff=1.0), lambda: kx.retry(2, jitter="some"),
-    lambda: kx.retry(2, on=KeyboardInterrupt), lambda: kx.retry(2, on=3), lambda: kx.fallback(), lambda: kx.fallback(3),
+    lambda: kx.retry(2, on=KeyboardInterrupt), lambda: kx.retry(2, on=3), lambda: kx.fallback(),
+    lambda: kx.fallback(kx.source([1])),
     lambda: kx.timeout(), lambda: kx.timeout(0), lambda: kx.timeout(idle=-1), lambda: kx.dead_letter(3),
     lambda: kx.skip_errors(on="x"), lambda: kx.constant(-1), lambda: kx.exponential("1"),
 ], ids=range(14))

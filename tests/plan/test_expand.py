@@ -8,7 +8,8 @@ import pytest
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
-from kayrx.plan.expand import expand, uniquely
+from kayrx.plan.expand import expand
+from kayrx.plan.labels import uniquely
 from kayrx.plan.plan import Step
 
 

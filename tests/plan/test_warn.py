@@ -91,9 +91,10 @@ LOSING: list[Case] = [
 AGAIN: list[Case] = [
     (ONE >> kx.flat_map(answers) >> kx.retry(2), "gives its output as it comes, "
      "so it is not tried again once it has given some"),
-    (ONE >> kx.flat_map(pieces) >> kx.retry(2), "let it give a whole list, or add fallback() or dead_letter()"),
+    (ONE >> kx.flat_map(pieces) >> kx.retry(2), "let it give a whole list, say another resume=, or add dead_letter()"),
     (ONE >> kx.unit(kx.flat_map(str) >> parse) >> kx.retry(2), "gives its output as it comes"),
     (kx.source(lambda: [1]) >> kx.retry(2), "is opened from its beginning by each retry, so items repeat; give"),
+    (kx.source([1]) >> kx.deadline(2) >> kx.map(str), r"is looked at by no unit"),
     (kx.source(reactivex.of(1)) >> kx.retry(2), "a cold Observable repeats its items, of a hot one those in between"),
 ]
 KEYS: list[Case] = [
@@ -139,7 +140,7 @@ def test_a_warning_names_the_line_and_the_remedy(graph: Graph[Any, Any], says: s
     ONE >> kx.stateful_map(lambda n, x: (n, x), key=abs, max_keys=9), ONE >> kx.stateful_map(lambda n, x: (n, x)),
     ONE >> kx.distinct(max_keys=9), ONE >> kx.map(parse) >> kx.dead_letter([]),
     (ONE >> kx.map(parse) >> kx.dead_letter(kx.memory_letters(9))).named("g"),
-], ids=str)
+])
 def test_nothing_to_warn_of(graph: Graph[Any, Any]) -> None:
     """A sound graph has no warnings."""
     assert graph.check() == []

@@ -150,6 +150,11 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "bodies in order": lambda a: kx.source(a.items) >> kx.concat_map(a.many) >> kx.map(kx.it + 1),
     "guards": lambda a: kx.source(a.items) >> kx.map(a.flaky()) >> kx.timeout(50) >> kx.retry(
         3, backoff=kx.constant(1)) >> kx.skip_errors(),
+    "limits": lambda a: kx.source(a.items) >> kx.deadline(50) >> kx.map(a.flaky(), concurrency=3) >> kx.bulkhead(
+        2, queued=1) >> kx.circuit_breaker(9) >> kx.hedge(1.5) >> kx.retry(3) >> kx.fallback(kx.map(a.call)),
+    "hedged": lambda a: kx.source(a.items) >> kx.map(a.call) >> kx.hedge(0.5) >> kx.deadline(9),
+    "resumed": lambda a: kx.source(a.items) >> kx.concat_map(a.many) >> kx.timeout(first=0.2, idle=0.2) >> kx.retry(
+        2, resume="restart") >> kx.catch(lambda error, x: a.many(x)) >> kx.settled(3) >> kx.map(a.call),
     "guarded source": lambda a: kx.source(a.later) >> kx.timeout(50) >> kx.retry(2) >> kx.map(a.call),
     "guarded bodies": lambda a: kx.source(a.items) >> kx.flat_map(a.many) >> kx.timeout(50) >> kx.retry(2),
     "fan out and in": lambda a: kx.source(a.items) >> [kx.map(a.call), kx.map(a.call, concurrency=2)] >> kx.zip(),
@@ -208,6 +213,8 @@ SHAPES: dict[str, Callable[[Alive], Any]] = {
     "shared": lambda a: shared(kx.source(a.later) >> kx.map(a.call) >> kx.share()),
     "groups that wait": lambda a: kx.source(a.items) >> kx.group_by(kx.it % 2, kx.map(a.call) >> kx.buffer(count=2)),
     "groups of bodies": lambda a: kx.source(a.later) >> kx.group_by(kx.it % 2, kx.concat_map(a.many)) >> kx.take(7),
+    "a loop": lambda a: kx.source(a.later) >> kx.loop(kx.map(a.call, concurrency=2) >> kx.map(kx.it + 1),
+                                                      until=kx.it > 3) >> kx.map(a.call),
     "cut short": lambda a: kx.source(a.later) >> kx.map(a.call) >> kx.map(a.call) >> kx.take(3),
     "cut short in a crew": lambda a: kx.source(a.items) >> kx.map(a.call, concurrency=4) >> kx.take_while(kx.it < 4),
     "cut short by a join": lambda a: kx.zip(kx.source(a.later) >> kx.take(2), kx.source(a.items) >> kx.map(a.call)),

@@ -133,6 +133,8 @@ PLACES: dict[str, Place] = {
     "below a body": lambda bad, w: read(w) >> kx.flat_map(many(good(bad), w)) >> kx.each(sync(bad)),
     "guarded": lambda bad, w: read(w) >> kx.map(sync(bad)) >> kx.retry(3, on=KeyError) >> kx.skip_errors(KeyError),
     "alternative": lambda bad, w: read(w) >> kx.map(lambda x: 1 // 0) >> kx.fallback(sync(bad)),
+    "handler": lambda bad, w: read(w) >> kx.map(lambda x: 1 // 0) >> kx.catch(lambda error, x: sync(bad)(x)),
+    "alternative graph": lambda bad, w: read(w) >> kx.map(lambda x: 1 // 0) >> kx.fallback(kx.map(sync(bad))),
     "partition": lambda bad, w: read(w) >> kx.partition(sync(bad), kx.to_list(), kx.to_list()),
     "branch": lambda bad, w: read(w) >> kx.branch({0: kx.to_list()}, key=lambda x: sync(bad)(x) * 0),
     "first branch": lambda bad, w: read(w) >> kx.broadcast(kx.map(sync(bad)) >> kx.to_list(), kx.to_list()),
@@ -164,6 +166,8 @@ WAITING: dict[str, Place] = {
     "below a body": lambda bad, w: read(w) >> kx.concat_map(many_later(good(bad), w)) >> kx.map(sync(bad)),
     "below bodies": lambda bad, w: read(w) >> kx.flat_map(many_later(good(bad), w)) >> kx.map(sync(bad)),
     "guarded": lambda bad, w: read(w) >> kx.map(later(bad)) >> kx.timeout(100) >> kx.retry(3, on=KeyError),
+    "limited": lambda bad, w: read(w) >> kx.map(later(bad), concurrency=2) >> kx.bulkhead(2) >> kx.hedge(1)
+    >> kx.deadline(100) >> kx.circuit_breaker(9),
     "branch": lambda bad, w: read(w) >> kx.broadcast(kx.map(later(bad), concurrency=2) >> kx.to_list(),
                                                      kx.each(later(good(bad)))),
     "below time": lambda bad, w: read(w) >> kx.delay(1) >> kx.map(sync(bad)),

@@ -384,6 +384,7 @@ def test_a_function_of_an_interactive_session_is_refused(monkeypatch: pytest.Mon
     """No other process can find it."""
     monkeypatch.setattr(nothing, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "nothing", nothing, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
     kx.map(nothing, on=kx.processes(1))
     monkeypatch.delattr(sys.modules["__main__"], "__file__")
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.serve import Event, Hub, Keep, Outbox, Refused, Retract, Session, Subscription, cancel_after, told
+from kayrx.serve import Event, Frames, Hub, Keep, Outbox, Refused, Session, Subscription, cancel_after, told
 from kayrx.testing import left_behind, virtual_world
 
 Virtual = Callable[[Any], Any]
@@ -173,12 +173,20 @@ def test_a_client_that_raises_is_reported_and_its_siblings_never_notice(virtual:
     assert virtual(main) == ([*"abcd", END], [("bad", "mine")], 0)
 
 
+GRAPHS = {
+    "one segment, paused": lambda n: kx.source(range(n)) >> kx.map(kx.it + 0),
+    "a sink that waits": lambda n: kx.source(range(n)) >> kx.backpressure(1),
+    "in the middle of an expansion": lambda n: kx.source([range(n)]) >> kx.flat_map(lambda numbers: numbers),
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("policy", ["disconnect", "conflate", "drop_oldest", "latest"])
-def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Virtual, policy: Any) -> None:
+def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Virtual, policy: Any, graph: str) -> None:
     """A fast source, one stalled client: the other gets all 5,000, at no cost but its patience."""
     async def main() -> Any:
         cuts: list[str] = []
-        async with (Hub(kx.source(range(5000)), keep=Keep(count=8)) as hub,
+        async with (Hub(GRAPHS[graph](5000), keep=Keep(count=8)) as hub,
                     hub.subscribe(outbox=Outbox(policy, items=8), on_cut=lambda: cuts.append("cut")) as stalled):
             good = await read(hub.subscribe())
             held = len(stalled.session.log.entries)
@@ -193,10 +201,11 @@ def test_a_client_that_never_reads_holds_up_nobody_and_stays_bounded(virtual: Vi
                     else [4999, END])
 
 
-def test_blocking_is_for_those_who_ask(virtual: Virtual) -> None:
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_blocking_is_for_those_who_ask(virtual: Virtual, graph: str) -> None:
     """The run waits for the blocking client: nothing is lost, no more waits than its outbox holds, all see its pace."""
     async def main() -> Any:
-        async with Hub(kx.source(range(30))) as hub, hub.subscribe(outbox=Outbox("block", items=2)) as events:
+        async with Hub(GRAPHS[graph](30)) as hub, hub.subscribe(outbox=Outbox("block", items=2)) as events:
             got, ahead = [], 0
             while batch := await events.batch(1):
                 await anyio.sleep(1)
@@ -285,6 +294,49 @@ def test_limits_hold_and_a_session_is_forgotten_after_a_while(virtual: Virtual) 
     assert virtual(main) == ("full", "full", True, "no session", 0)
 
 
+def test_a_session_that_nobody_reads_is_given_up(virtual: Virtual, tokens: Any) -> None:
+    """It was never begun, so nothing ran; and it takes no place for ever."""
+    source = tokens()
+
+    async def main() -> Any:
+        async with Hub(kx.source(source), linger=10) as hub:
+            session = hub.open()
+            await anyio.sleep(11)
+            return session.state, source.opened, hub.session(session.id) is session, await forgotten(hub, session)
+
+    async def forgotten(hub: Hub, session: Session) -> bool:
+        await anyio.sleep(10)
+        return session.id not in hub.sessions
+
+    assert virtual(main) == ("cancelled", 0, True, True)
+
+
+def test_what_is_encoded_is_kept_for_all_within_bounds(virtual: Virtual) -> None:
+    """A thousand events for two clients: each is encoded once while it is kept; count and bytes are bounded."""
+    made: list[int] = []
+
+    def encode(event: Event, id: str | None) -> bytes:
+        made.append(event.seq)
+        return b"x" * event.seq
+
+    async def main() -> tuple[int, int]:
+        frames, most = Frames(encode, most=300, size=100_000), 0
+
+        async def client(hub: Hub) -> None:
+            nonlocal most
+            async with hub.subscribe(outbox=Outbox("block", 16)) as events:
+                while batch := await events.batch():
+                    assert len(frames.of(events, batch)) == sum(event.seq for event in batch)
+                    most = max(most, frames.held)
+        async with Hub(kx.source(range(999))) as hub, anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(client, hub)
+        return len(made), most
+
+    encoded, most = virtual(main)
+    assert encoded == len(set(made)) == 1000 and 50_000 < most <= 100_000
+
+
 def test_draining_says_farewell_and_leaves_nothing(virtual: Virtual, tokens: Any) -> None:
     """Runs stop, clients get the end with "shutdown", newcomers are refused, and no source is open."""
     source = tokens()
@@ -307,13 +359,14 @@ def test_draining_says_farewell_and_leaves_nothing(virtual: Virtual, tokens: Any
 
 
 def test_a_retraction_names_what_is_taken_back(virtual: Virtual) -> None:
-    """``Retract(2)`` among the items becomes the event that tells after which event all is void."""
+    """`kx.Retract` among the items is an event that tells after which event all is void; one after another adds up."""
     async def main() -> list[Event]:
-        async with Hub(kx.source(["a", "b", "c", Retract(2), "d"])) as hub:
+        async with Hub(kx.source(["a", "b", "c", kx.Retract(1), kx.Retract(1), "d", kx.Retract(2), "e"])) as hub:
             return await read(hub.subscribe())
 
     got = virtual(main)
-    assert (got[3].type, got[3].data) == ("retract", {"after": 1}) and [e.seq for e in got] == [1, 2, 3, 4, 5, 6]
+    assert [(e.seq, e.data["after"]) for e in got if e.type == "retract"] == [(4, 2), (5, 1), (7, 0)]
+    assert [e.seq for e in got] == list(range(1, 10))
 
 
 def test_many_clients_are_woken_in_turns(virtual: Virtual, tokens: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -20,7 +23,9 @@ import pytest
 from starlette.applications import Starlette
 
 import kayrx as kx
+from kayrx.cli.serve import application
 from kayrx.serve import Hub, Limits, Outbox, mount
+from kayrx.serve.metrics import prometheus
 from kayrx.serve.server import door, serve
 from kayrx.testing import left_behind
 
@@ -253,6 +258,54 @@ async def test_a_server_that_ends_leaves_nothing() -> None:
             await raw.until(b"event: end")
             assert raw.events()[-1][1] == {"reason": "shutdown"}
     assert not left
+
+
+async def test_a_head_that_is_too_large_is_refused_and_a_dead_peer_is_noticed_by_the_system() -> None:
+    """431 for more than 16 KiB of headers at once; what is not acknowledged for two heartbeats is given up."""
+    async with served(kx.source(partial(ticking, 10, 0.05))) as (port, _):
+        async with client(port, x="y" * 20_000) as raw:
+            assert b" 431 " in await raw.until(b"\r\n\r\n")
+        async with client(port) as raw:
+            await raw.until(b"data:")
+            (protocol,) = [p for p in gc.get_objects() if type(p).__name__ == "Door" and p.cycle is not None
+                           and not p.cycle.response_complete]
+            wire = protocol.transport.get_extra_info("socket")
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
+    """Each family has help and type, names and labels are legal, and the figures are those of the runs."""
+    _, hub = application(kx.source(partial(ticking, 3, 0.01)).named('a "b"\n') >> kx.backpressure(4), "127.0.0.1")
+    async with hub, hub.subscribe() as events:
+        async for _ in events:
+            pass
+        text = prometheus(hub)
+    sample = re.compile(r'[a-z_]+(\{[a-z]+="(\\.|[^"\\\n])*"\})? [0-9.e+]+')
+    lines = text.splitlines()
+    assert all(sample.fullmatch(line) for line in lines if not line.startswith("#")), text
+    assert {"kayrx_clients 1", "kayrx_events_total 4", 'kayrx_sessions{state="complete"} 1'} <= {*lines}
+    assert sum(line.startswith("# TYPE") for line in lines) == sum(line.startswith("# HELP") for line in lines) > 6
+
+
+def test_without_the_extra_the_hub_works_and_mounting_says_what_to_install() -> None:
+    """`kayrx.serve` loads nothing optional; what needs it raises MissingDependency when it is first used."""
+    code = """
+        import sys
+        for name in ("starlette", "sse_starlette", "uvicorn", "fastapi"):
+            sys.modules[name] = None
+        import anyio, kayrx as kx
+        from kayrx.serve import Hub
+        async def main():
+            async with Hub(kx.source([1])) as hub, hub.subscribe() as events:
+                return [event.type async for event in events]
+        print(anyio.run(main))
+        try:
+            from kayrx.serve import mount
+        except kx.MissingDependency as error:
+            print(error)
+    """
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[0] == "['data', 'end']" and told.stdout.endswith('pip install "kayrx[serve]"\n')
 
 
 APP = """

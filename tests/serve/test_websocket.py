@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 import kayrx as kx
-from kayrx.serve import Allowed, Limits, Outbox, Retract, mount
+from kayrx.serve import Allowed, Limits, Outbox, mount
 
 Virtual = Callable[[Any], Any]
 AWKWARD = ["a\nb", "\r\n", "\0", "", "\u2028\x85", "\ud83d", "ß日本語", "\N{FAMILY}\ufe0f", "</s>", '"\\"', "\ufeff"]
@@ -69,7 +69,7 @@ def test_no_more_items_come_than_were_asked_for(virtual: Virtual, twin: Any, gra
 def test_what_is_no_item_needs_no_demand(virtual: Virtual, twin: Any) -> None:
     """A retraction before the first demand, and a failure, come at once (rules 2.9, 2.10)."""
     async def source() -> Any:
-        yield Retract(0)
+        yield kx.Retract(0)
         yield "x"
         raise ValueError("no")
 

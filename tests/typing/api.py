@@ -27,6 +27,10 @@ def show(number: int) -> str:
     return str(number)
 
 
+def rescued(error: Exception, text: str) -> int:
+    return len(text)
+
+
 async def ask(text: str) -> int:
     return int(text)
 
@@ -122,6 +126,7 @@ assert_type(texts >> kx.stateful_map(numbered, seed=0), Graph[Never, bytes])
 assert_type(texts >> kx.stateful_map(numbered, len, seed=0, max_keys=9, on_evict=told), Graph[Never, bytes])
 assert_type(texts >> kx.stateful_map(remembered, key=ask), Graph[Never, float])
 assert_type(texts >> kx.expand(words), Graph[Never, str])
+assert_type(texts >> kx.loop(kx.map(str.upper), until=str.isupper), Graph[Never, str])
 assert_type(texts >> kx.with_index(), Graph[Never, tuple[int, str]])
 assert_type((texts >> kx.timestamp()).collect(), list[kx.Timestamp[str]])
 assert_type(kx.Timestamp("a", 0.5).value, str)
@@ -221,6 +226,9 @@ assert_type(texts.replay(kx.sqlite_letters("x.db"), graph="before", backend="tri
 assert_type(list(kx.sqlite_letters("x.db", codec=kx.pickle_codec).items(done=None)), list[kx.Letter])
 store: kx.LetterStore = kx.memory_letters(9)
 codec: kx.Codec = kx.pickle_codec
+assert_type(texts >> kx.checkpoint(kx.memory_checkpoints(), every=9) >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kx.checkpoint(kx.sqlite_checkpoints("x.db"), seconds=5) >> kx.to_list(), Sink[Never, list[str]])
+checkpoints: kx.CheckpointStore = kx.memory_checkpoints(codec=kx.pickle_codec)
 
 # -- one by one: what each name makes of its input
 assert_type(texts >> kx.skip(1) >> kx.take_while(str.isdigit), Graph[Never, str])
@@ -237,6 +245,15 @@ assert_type(texts >> kx.branch({"a": kx.map(parse), "b": kx.map(ask)}), Graph[Ne
 assert_type(texts >> kx.map(parse) >> kx.timeout(first=1, idle=2) >> kx.fallback(ask, parse), Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.retry(2, backoff=kx.exponential(1)) >> kx.dead_letter([]), Graph[Never, int])
 assert_type(kx.exponential(0.2, cap=5).wait(2), float)
+assert_type(kx.fibonacci(1, cap=9).wait(2), float)
+assert_type(texts >> kx.map(parse) >> kx.retry(2, jitter="decorrelated", deadline=5, resume="restart"),
+            Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.fallback(kx.map(ask), -1) >> kx.on_error_return(0), Graph[Never, int])
+assert_type(texts >> kx.map(parse) >> kx.catch(rescued) >> kx.fallback(0, resume="continue"), Graph[Never, int])
+assert_type(texts >> kx.map(ask) >> kx.hedge(after=1) >> kx.bulkhead(2, queued=3) >> kx.deadline(2), Graph[Never, int])
+assert_type(texts >> kx.each(parse) >> kx.circuit_breaker(rate=0.5, window=9, name="a") >> kx.deadline(2),
+            Sink[Never, None])
+assert_type(texts >> kx.settled() >> kx.map(parse), Graph[Never, int])
 assert_type(kx.queue_source(4).dropped, int)
 assert_type(kx.source(kx.Subject[str]()) >> kx.map(parse), Graph[Never, int])
 assert_type(kx.Subject[str]() >> kx.map(parse), Graph[Never, int])
@@ -318,6 +335,10 @@ listed: kx.Sink[Never, list[int]] = whole >> kx.to_list()
 assert_type(whole, kx.Graph[Never, int])
 assert_type(listed, kx.Sink[Never, list[int]])
 assert_type(kx.CallTimeout("late", "first").which, str)
+assert_type(kx.CircuitOpen("open", 2.0).seconds, float)
+assert_type(kx.BulkheadFull("full"), kx.BulkheadFull)
+assert_type(kx.DeadlineExceeded("late"), kx.DeadlineExceeded)
+assert_type(kx.Retract(2, "node", 1).count, int)
 
 
 def failed(error: Exception) -> None:
@@ -372,6 +393,11 @@ numbers >> kx.stateful_map(numbered, seed=0)  # type: ignore[arg-type]
 kx.merge([1])  # type: ignore[arg-type]
 kx.backpressure(2, overflow="lose")  # type: ignore[arg-type]
 kx.retry(2, jitter="some")  # type: ignore[arg-type]
+kx.retry(2, resume="later")  # type: ignore[arg-type]
+kx.catch(3)  # type: ignore[arg-type]
+kx.bulkhead("2")  # type: ignore[arg-type]
+kx.circuit_breaker(name=2)  # type: ignore[arg-type]
+kx.hedge("soon")  # type: ignore[arg-type]
 kx.dead_letter("failed.db")  # type: ignore[arg-type]
 kx.sqlite_letters("failed.db", codec=parse)  # type: ignore[arg-type]
 texts.replay([])  # type: ignore[arg-type]

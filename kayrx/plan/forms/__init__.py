@@ -2,12 +2,14 @@
 
 from kayrx.plan.forms import (
     about,
+    checkpoint,
     chunks,
     ends,
     eventtime,
     groups,
     growth,
     position,
+    retract,
     select,
     stateful,
     transform,
@@ -16,6 +18,6 @@ from kayrx.plan.forms import (
 from kayrx.plan.forms.base import end, gives_at_end, has_form, item, result
 
 __all__ = [
-    "about", "chunks", "end", "ends", "eventtime", "gives_at_end", "groups", "growth", "has_form", "item",
-    "position", "result", "select", "stateful", "transform", "windows",
+    "about", "checkpoint", "chunks", "end", "ends", "eventtime", "gives_at_end", "groups", "growth", "has_form", "item",
+    "position", "result", "retract", "select", "stateful", "transform", "windows",
 ]

@@ -42,8 +42,8 @@ def _(node: groups.GroupBy, e: Emitter, x: str) -> str:
 @item.register
 def _(node: groups.InWindows, e: Emitter, x: str) -> str:
     held, count = groups_of(e), e.state("count", "0")
-    e.line(f"{count} += 1")
     last = e.value("last")
+    e.line(f"{count} = 0 if {x} is EMPTY else {count} + 1")  # its time is over, or an item more
     e.line(f"{last} = {count} == {node.count}")
     e.line(f"if {last}: {count} = 0")
     return given(e, f"{held}.push(None, {x}, {absorbing(e)}, {last})")

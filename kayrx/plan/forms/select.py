@@ -15,7 +15,7 @@ from kayrx.plan.units import selecting
 def _(node: select.Filter, e: Emitter, x: str) -> str:
     if e.step is not None and e.step.guards:
         y, unit = e.value(), selecting(node.fn)
-        e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x)
+        e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x, drops=True)
         return y
     e.indent(f"if not ({e.call(node.fn, x)}):")
     e.skip()

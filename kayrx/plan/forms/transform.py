@@ -7,6 +7,7 @@ from typing import Any
 
 from kayrx.errors import RunError
 from kayrx.nodes import transform, units
+from kayrx.nodes.retract import Retract
 from kayrx.nodes.values import EMPTY, is_async, is_async_generator
 from kayrx.plan.emit import LITERALS, Emitter
 from kayrx.plan.forms.base import end, item, last
@@ -23,8 +24,22 @@ def _(node: transform.Map, e: Emitter, x: str) -> str:
     text = e.call(node.fn, x, waits=node.waits)
     if not node.waits:
         e.probe(text)
+    if marked := past_marks(e, x):
+        e.line(f"{y} = {x}")
+        e.dedent()
+        e.indent("else:")
     e.attempt(y, text, node.fn, x)
+    if marked:
+        e.dedent()
     return y
+
+
+def past_marks(e: Emitter, x: str) -> bool:
+    """Open a block for a `Retract`, which is no item, if one may come by here."""
+    if e.step is None or not e.step.marked:
+        return False
+    e.indent(f"if type({x}) is {e.param('Retract', Retract)}:")
+    return True
 
 
 @item.register
@@ -110,14 +125,19 @@ def _(node: transform.Reduce, e: Emitter) -> str:
 
 @item.register
 def _(node: transform.Tap, e: Emitter, x: str) -> str:
-    text = e.call(node.fn, x)
-    if e.step is None or not e.step.guards:
+    text, y, guarded = e.call(node.fn, x), e.value(), e.step is not None and bool(e.step.guards)
+    if marked := past_marks(e, x):
+        e.line(f"{y} = {x}" if guarded else "pass")
+        e.dedent()
+        e.indent("else:")
+    if guarded:
+        unit = tapping(node.fn)
+        e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x)
+    else:
         e.line(text)
-        return x
-    y = e.value()
-    unit = tapping(node.fn)
-    e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x)
-    return y
+    if marked:
+        e.dedent()
+    return y if guarded else x
 
 
 @item.register

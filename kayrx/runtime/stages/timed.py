@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from kayrx.nodes import time
+from kayrx.nodes import groups, time
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
@@ -89,6 +89,29 @@ async def _(node: time.Delay, run: Context, step: Step, lanes: Sequence[Gate], e
             held.popleft()
         elif lane.items and len(held) < node.size:
             held.append((run.backend.now() + node.seconds, pop(lane)))
+
+
+@stage.register(groups.Ticks)
+async def _(node: groups.Ticks, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
+    (lane,), due, count = lanes, None, 0
+    while True:
+        await any_of(run, lanes, due)
+        if due is not None and run.backend.now() >= due:
+            due, count = None, 0
+            if await emit(run.ledger.fresh(EMPTY, step.label)):
+                return
+        elif lane.items:
+            due = run.backend.now() + node.seconds if due is None else due
+            count += 1
+            if count == node.count:
+                due, count = None, 0
+            if await emit(lane.items[0]):
+                return
+            pop(lane)
+        elif lane.closed:
+            return
+        if run.due():
+            await run.rest()
 
 
 @stage.register(time.KeepAlive)

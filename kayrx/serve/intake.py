@@ -1,0 +1,156 @@
+"""What comes in: from the run into the session's log, as fast as its clients' outboxes allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kayrx.graph.graph import Graph
+from kayrx.nodes.ends import Source, sink
+from kayrx.nodes.retract import Retract
+from kayrx.nodes.select import Filter
+from kayrx.nodes.transform import Map, Tap
+from kayrx.runtime.program import program
+from kayrx.serve.events import Event, Refused, weight
+from kayrx.serve.outbox import ENDLESS, Reader
+
+if TYPE_CHECKING:
+    from kayrx.runtime.run import Run
+    from kayrx.serve.client import Subscription
+    from kayrx.serve.session import Session
+
+PLAIN = (Source, Map, Tap, Filter)    # nodes that give at most one item for each that they take
+
+
+class Intake:
+    """The sink of a session's run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._blocking: list[Subscription] = []
+        self._room: Any = None                   # the run waits for clients
+        self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
+        self._items = self._bytes = ENDLESS      # up to which seq, and bytes of the log, every outbox has room
+
+    def came(self, client: Subscription) -> None:
+        """A client has come, with an outbox of its own."""
+        if client.bounds.policy == "block":
+            self._blocking.append(client)
+            self.session.log.unread = self._unread
+        self.watch(client.reader)
+
+    def left(self, client: Subscription) -> None:
+        """A client has gone, and waits for nothing."""
+        if client in self._blocking:
+            self._blocking.remove(client)
+            self.session.log.unread = self._unread if self._blocking else None
+        self.made_room(client)
+
+    def _unread(self) -> int:
+        """From where on the log has to stay: an item may be larger than the room that was there."""
+        return min([client.reader.done for client in self._blocking]) + 1
+
+    def sunk(self) -> Graph[Any, Any]:
+        """The graph with the log as its sink.
+
+        Where one source gives item by item, it is paused before the next one; otherwise the sink waits, which
+        takes a task of its own but holds in the middle of an expansion, and before what is under way.
+        """
+        direct = self.session.graph >> sink(self._put).named("clients")
+        if all(type(node) in PLAIN for node in self.session.graph.nodes):
+            segments = program(direct, on_loop=True).plan.segments
+            if len(segments) == 1 and segments[0].fed in ("iter", "aiter"):
+                return direct
+        return self.session.graph >> sink(self._take).named("clients")
+
+    def _put(self, item: Any) -> None:
+        """An item of the graph: into the log; the run pauses if there is no room for another one like it."""
+        size = self._add(item)
+        if self._crowded(size) and self.session.run is not None:
+            self.session.run.pause()
+            self.session.hub.host.start_soon(self._go_on, self.session.run, size)
+
+    async def _go_on(self, run: Run, size: int) -> None:
+        await self._wait_for_room(size)
+        run.resume()
+
+    async def _take(self, item: Any) -> None:
+        """An item of the graph: into the log, once there is room for it."""
+        size = self.session.options.size(item)
+        if self._crowded(size):
+            await self._wait_for_room(size)
+        self._add(item)
+
+    def _add(self, item: Any) -> int:
+        seq, size = self.session.log.last + 1, self.session.options.size(item)
+        if type(item) is Retract:
+            self.append(Event(seq, "retract", {"after": self.session.log.without(item.count)}), size)
+        else:
+            self.append(Event(seq, "data", item), size)
+        return size
+
+    def _crowded(self, size: int) -> bool:
+        """True if somebody's outbox may have no room for so many bytes more."""
+        log = self.session.log
+        return log.last >= self._items or log.total + size > self._bytes or self._blocked()
+
+    def _blocked(self) -> bool:
+        """True if a client for whom the run waits is full."""
+        return any(client.reader.full() for client in self._blocking)
+
+    async def _wait_for_room(self, size: int) -> None:
+        """Wait for clients that block, and a moment for those that are about to read."""
+        while self._blocked():
+            self._room = self.session.backend.park()
+            try:
+                await self._room
+            finally:
+                self._room = None
+        await self._patience(self.session.log.last + 1, self.session.log.total + size)
+
+    async def _patience(self, seq: int, total: int) -> None:
+        """Wait for full clients that will read in a moment."""
+        while late := {c for c in self.session.clients if c.patient and c.reader.beyond(seq, total) and c.left() > 0}:
+            self._late, began = late, self.session.backend.now()
+            self._room = self.session.backend.park()
+            try:
+                with anyio.move_on_after(min(client.left() for client in late)):
+                    await self._room
+            finally:
+                self._room, self._late = None, set()
+            spent = self.session.backend.now() - began
+            for client in self.session.clients:
+                client.waited(spent if client in late else 0.0)
+
+    def append(self, event: Event, size: int | None = None) -> None:
+        mine = self.session.log
+        size = weight(event.data) if size is None else size
+        if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
+            self._enforce(event.seq, mine.total + size)
+        mine.append(event, size)
+        if self.session.turns.waiting:
+            self.session.turns.wake()
+
+    def _enforce(self, seq: int, total: int) -> None:
+        """Apply the policy of each client whose outbox has no room, and note when to look again."""
+        for client in list(self.session.clients):
+            if client.reader.beyond(seq, total) and not client.reader.enforce():
+                self.session.hub.report(client, Refused("too slow", "the client was let go: its outbox was full"))
+                client._cut()
+        self._items = self._bytes = ENDLESS
+        for client in self.session.clients:
+            self.watch(client.reader)
+
+    def watch(self, reader: Reader) -> None:
+        items, size = reader.until()
+        self._items, self._bytes = min(self._items, items), min(self._bytes, size)
+
+    def made_room(self, client: Subscription) -> None:
+        if self._room is not None:
+            self._late.discard(client)
+            if not self._late:
+                self.session.backend.wake(self._room)
+
+
+__all__ = ["Intake"]
