@@ -97,7 +97,10 @@ class Intake:
 
     def _blocked(self) -> bool:
         """True if a client for whom the run waits is full."""
-        return any(client.reader.full() for client in self._blocking)
+        for client in self._blocking:    # an item pays for this, and a generator is dear  # noqa: SIM110
+            if client.reader.full():
+                return True
+        return False
 
     async def _wait_for_room(self, size: int) -> None:
         """Wait for clients that block, and a moment for those that are about to read."""

@@ -80,16 +80,18 @@ class Log:
             self.trim()
 
     def trim(self) -> None:
-        entries, keep = self.entries, self.keep
-        while len(entries) > 1:
-            count, size = len(entries), self.total - self.start
-            replayed = count <= keep.count and size <= keep.bytes \
-                and (keep.age is None or self.now() - entries[0].at <= keep.age)
-            if replayed or (count <= self.items and size <= self.reach):
+        entries, keep, count = self.entries, self.keep, len(self.entries)
+        while count > 1:
+            size = self.total - self.start
+            if count <= keep.count and size <= keep.bytes \
+                    and (keep.age is None or self.now() - entries[0].at <= keep.age):
                 return
-            if self.unread is not None and self.first >= self.unread():
+            if count <= self.items and size <= self.reach:
+                return
+            if self.unread is not None and self.last - count + 1 >= self.unread():
                 return
             self.start = entries.popleft().total
+            count -= 1
 
     def oldest(self) -> int:
         """The seq of the oldest event that may be replayed now; ``last + 1`` if there is none."""

@@ -15,6 +15,7 @@ and hears, ``id`` being the one that it has chosen:
     {"id": "r1", "type": "refused", "data": {"error": reason, "message": m}}   what it said has changed nothing
     {"type": "ping"}   {"type": "pong", "data": any}
 
+With "many": true in start or resume, events that are there at once come as one message, an array (64 KB and up).
 Nothing follows ``end`` or ``error`` under an id.  TCP takes megabytes that nobody has read, so a slow client asks for
 items by credit: a session of its own then waits for it, and the common run treats it as its outbox says.
 
@@ -108,7 +109,7 @@ class Socket:
         self.backend = current(served.hub.options.world)
         self.writing = anyio.Lock(fast_acquire=True)
         self.heard = self.said = self.backend.now()
-        self.answers: list[str] = []    # to what it said, not written yet
+        self.answers: list[bytes] = []    # to what it said, not written yet
         self.asked = anyio.Event()
         self.requests = Requests(self)
         self.code, self.reason = 0, ""
@@ -187,26 +188,26 @@ class Socket:
 
     # -- saying ----------------------------------------------------------------------------------
 
-    async def write(self, texts: list[str]) -> None:
+    async def write(self, texts: list[bytes]) -> None:
         """Send messages one after the other; a client that does not take them in time is cut off."""
         async with self.writing:
             with anyio.move_on_after(self.served.timeout) as scope:
-                try:
+                if self.server is not None:
+                    await self.server.send(texts)
+                else:
                     for text in texts:
-                        await self.send({"type": "websocket.send", "text": text})
-                except RuntimeError as error:    # uvicorn has closed it: nothing has come back for its own ping
-                    raise ConnectionError(str(error)) from error
+                        await self.send({"type": "websocket.send", "text": text.decode("ascii")})
             self.said = self.backend.now()
         if scope.cancelled_caught:
             self.requests.slow()
             self.left()
 
     async def say(self, **fields: Any) -> None:
-        await self.write([as_json(fields)])
+        await self.write([as_json(fields).encode("ascii")])
 
     async def answer(self, **fields: Any) -> None:
         """Have something said without waiting for it, so that a cancel is read while the client takes nothing."""
-        self.answers.append(as_json(fields))
+        self.answers.append(as_json(fields).encode("ascii"))
         self.asked.set()
         if len(self.answers) > ANSWERS:    # it only talks: now it has to listen
             await self.backend.checkpoint()

@@ -40,19 +40,20 @@ def texts(count: int) -> Iterator[str]:
 
 async def with_credit(count: int) -> int:
     """A run of its own for the client, which asks for items by and by and reads as the bare one does."""
-    app, seen = Starlette(), 0
+    app, seen, asked = Starlette(), 0, CREDIT
     hub = mount(app, "/n", lambda n: kx.source(partial(texts, n)))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
         async with connect(f"ws://127.0.0.1:{port}/n/ws", compression=None) as socket:
-            await socket.send(f'{{"type":"start","id":"a","data":{count},"credit":{CREDIT}}}')
+            await socket.send(f'{{"type":"start","id":"a","data":{count},"credit":{CREDIT},"many":true}}')
             await socket.recv()
             async for message in socket:
-                if len(message) < len(TEXT):    # the end
+                seen += message.count(TEXT)
+                if asked - seen <= CREDIT // 2:
+                    await socket.send(f'{{"type":"request","id":"a","n":{CREDIT - (asked - seen)}}}')
+                    asked = seen + CREDIT
+                if '"type":"end"' in message[-100:]:
                     break
-                seen += 1
-                if not seen % (CREDIT // 2):
-                    await socket.send(f'{{"type":"request","id":"a","n":{CREDIT // 2}}}')
         group.cancel_scope.cancel()
     return seen
 
