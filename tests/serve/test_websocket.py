@@ -75,7 +75,7 @@ def test_who_asks_for_many_gets_what_is_there_in_one_message(virtual: Virtual, t
             talk = client.talk("/n/ws")
             talk.say({"type": "start", "id": "a", "many": True, "credit": 10})
             await talk.until(lambda heard: len(flat(heard)) == 11)
-            return talk.heard
+            return [*talk.heard]
 
     def flat(heard: list[Any]) -> list[dict[str, Any]]:
         return [m for message in heard for m in (message if isinstance(message, list) else [message])]
