@@ -14,6 +14,7 @@ and hears, ``id`` being its own:
     {"id": "r1", "type": "refused", "data": {"error": reason, "message": m}}   what it said has changed nothing
     {"type": "ping"}   {"type": "pong", "data": any}
 
+With "many": true in start or resume, events that are there at once come as one message, an array (64 KB and up).
 Nothing follows ``end`` or ``error`` under an id.  TCP takes megabytes that nobody has read, so a slow client asks for
 items by credit: a session of its own then waits for it, and the common run treats it as its outbox says.
 
@@ -35,10 +36,10 @@ from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Event, Refused
+from kayrx.serve.events import Refused
 from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
-from kayrx.serve.requests import Requests
+from kayrx.serve.requests import Requests, envelope
 from kayrx.serve.response import FAREWELL, cut, refusal
 
 try:
@@ -96,16 +97,6 @@ class Sockets:
         return await authorized(served.authorize, connection)
 
 
-def envelope(event: Event, id: str | None) -> bytes:
-    """An event without its opening, which names the request, so that all clients can share it.
-
-    >>> envelope(Event(7, "data", "a\\nb"), "k3Jx-7")
-    b'"seq":7,"type":"data","data":"a\\\\nb"}'
-    """
-    count = f',"count":{event.count}' if event.count > 1 else ""
-    return f'"seq":{event.seq},"type":"{event.type}","data":{as_json(event.data)}{count}}}'.encode("ascii")
-
-
 class Socket:
     """One accepted socket: a task that reads, one that watches the time, and one for each request."""
 
@@ -117,7 +108,7 @@ class Socket:
         self.backend = current(served.hub.options.world)
         self.writing = anyio.Lock(fast_acquire=True)
         self.heard = self.said = self.backend.now()
-        self.answers: list[str] = []    # to what it said, not written yet
+        self.answers: list[bytes] = []    # to what it said, not written yet
         self.asked = anyio.Event()
         self.requests = Requests(self)
         self.code, self.reason = 0, ""
@@ -196,26 +187,26 @@ class Socket:
 
     # -- saying ----------------------------------------------------------------------------------
 
-    async def write(self, texts: list[str]) -> None:
+    async def write(self, texts: list[bytes]) -> None:
         """Send messages one after the other; a client that does not take them in time is cut off."""
         async with self.writing:
             with anyio.move_on_after(self.served.timeout) as scope:
-                try:
+                if self.server is not None:
+                    await self.server.send(texts)
+                else:
                     for text in texts:
-                        await self.send({"type": "websocket.send", "text": text})
-                except RuntimeError as error:    # uvicorn has closed it: nothing has come back for its own ping
-                    raise ConnectionError(str(error)) from error
+                        await self.send({"type": "websocket.send", "text": text.decode("ascii")})
             self.said = self.backend.now()
         if scope.cancelled_caught:
             self.requests.slow()
             self.left()
 
     async def say(self, **fields: Any) -> None:
-        await self.write([as_json(fields)])
+        await self.write([as_json(fields).encode("ascii")])
 
     async def answer(self, **fields: Any) -> None:
         """Have something said without waiting for it, so that a cancel is read while the client takes nothing."""
-        self.answers.append(as_json(fields))
+        self.answers.append(as_json(fields).encode("ascii"))
         self.asked.set()
         if len(self.answers) > ANSWERS:    # it only talks: now it has to listen
             await self.backend.checkpoint()
@@ -297,4 +288,4 @@ class Socket:
             await self.refuse(id, error)
 
 
-__all__ = ["Sockets", "envelope"]
+__all__ = ["Sockets"]
