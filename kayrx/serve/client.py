@@ -36,7 +36,7 @@ class Subscription:
         self.demand = ENDLESS
         self._after, self._on_cut = after, on_cut
         self._first: list[Event] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] | None = None    # handed out one by one
         self._park: Any = None
         self._over = self._beaten = False
         self.due = float("inf")    # when it wants a heartbeat, if nothing comes
@@ -171,7 +171,7 @@ class Subscription:
 
     async def __anext__(self) -> Event:
         if not self._events:
-            self._events.extend(await self.batch())
+            self._events = deque(await self.batch())
             if not self._events:
                 raise StopAsyncIteration
         return self._events.popleft()
