@@ -10,13 +10,14 @@ What ended the call is in its status, and in one word in the trailing metadata `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import anyio
 import sniffio
+from anyio.abc import TaskStatus
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
@@ -35,6 +36,7 @@ try:
 except ImportError as missing:
     raise MissingDependency(f"gRPC needs {missing.name}: pip install \"kayrx[grpc]\"") from missing
 
+GRACE = 6.0     # seconds for a hub that closes to let its clients go
 MARGIN = 256    # bytes of a message beside the input
 
 
@@ -94,6 +96,25 @@ def server(graph: Hub | Graph[Any, Any] | Callable[[Any], Graph[Any, Any]], *, p
                  heartbeat=heartbeat, timeout=timeout)
     return running(given, f"{host}:{port}", credentials, compress, drain, {**arguments(bounds, heartbeat, hub), **(
         options or {})})
+
+
+async def beside(hub: Hub, host: str, port: int, *,
+                 task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Serve a hub that is open until it closes: gRPC beside a server of HTTP.
+
+    Starts:  reports the port.
+    """
+    closing = anyio.Event()
+    hub.on_closing.add(closing.set)
+    try:
+        async with server(hub, host=host, port=port, control=True) as bound:
+            task_status.started(bound.port)
+            await closing.wait()
+            with anyio.move_on_after(GRACE):    # the hub stops its runs, and each says farewell itself
+                while hub.clients:
+                    await anyio.sleep(0.01)
+    finally:
+        hub.on_closing.discard(closing.set)
 
 
 def arguments(limits: Limits, heartbeat: float | None, hub: Hub) -> dict[str, Any]:
@@ -185,4 +206,4 @@ class Context:
             raise Gone(str(error)) from error
 
 
-__all__: Sequence[str] = ["Bound", "server"]
+__all__ = ["Bound", "beside", "server"]

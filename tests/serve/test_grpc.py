@@ -13,7 +13,9 @@ import anyio
 import pytest
 
 import kayrx as kx
+from kayrx.io import grpc_client
 from kayrx.serve import Allowed, Hub, Limits, Outbox, told
+from kayrx.serve.grpc import server
 from kayrx.serve.grpc_call import Call, Service
 from kayrx.serve.grpc_terms import Ending, Gone
 from kayrx.serve.grpc_wire import TYPES, UNLIMITED, VERBS, Ask, Events
@@ -350,3 +352,16 @@ def test_a_client_has_so_many_calls_and_no_more(virtual: Virtual, tokens: Any) -
             return out
 
     assert virtual(main) == ["more than 2 streams at once"] * 3 + ["more than 5 requests in 1000 seconds"]
+
+
+def test_trio_is_told_what_to_do() -> None:
+    """grpc.aio has no trio: both ends say so at once."""
+    async def serve() -> None:
+        async with server(kx.source([1])):
+            pass
+
+    async def read() -> None:
+        await (grpc_client("127.0.0.1:1") >> kx.to_list())
+    for main in (serve, read):
+        with pytest.raises(kx.RunError, match="asyncio"):
+            anyio.run(main, backend="trio")
