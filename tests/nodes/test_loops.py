@@ -81,6 +81,18 @@ def test_what_the_body_drops_has_ended(loop: str) -> None:
     assert sorted(virtually(graph, loop)) == [10] * 5 + [12, 14, 16, 18, 20]
 
 
+def test_a_body_that_multiplies_is_waited_for(loop: str) -> None:
+    """More come out of one call than went in, while others are under way: the loop ends after all of them."""
+    async def halves(x: int) -> Any:
+        for half in (x // 2, x - x // 2):
+            await anyio.sleep(1)
+            yield half
+
+    graph = kx.source([5, 9]) >> kx.loop(kx.flat_map(halves), until=kx.it < 2) >> kx.to_list()
+
+    assert virtually(graph, loop) == [1] * 14
+
+
 def test_a_body_that_ends_ends_the_loop(backend: str) -> None:
     """`take` in the body completes what is below; what is inside then is cancelled."""
     graph = kx.source([5, 7]) >> kx.loop(kx.map(kx.it + 5) >> kx.take(3), until=kx.it > 9)
