@@ -88,7 +88,7 @@ class Circle:
             lane = run.gates[i]
             if lane.cancelled or (lane.closed and not lane.items):
                 continue
-            if lane.items or lane.reader not in run.parks:
+            if lane.items or not (lane.reader in run.parks or lane.reader in run.idle):
                 return False
         crew = run.crews.get(segment.index)
         return crew is None or crew.rests
