@@ -31,7 +31,8 @@ async def stage(node: Node, run: Context, step: Step, lanes: Sequence[Gate], emi
 async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = None, *, idle: bool = False) -> None:
     """Wait until one of the lanes has an item or has ended, or until ``deadline`` on the run's clock.
 
-    ``idle`` says that nothing is held until the deadline, so that a loop around the node may end before.  Raises what a lane's writer has failed with, once its items are taken.
+    ``idle`` says that nothing is held until the deadline, so that a loop around the node may end before.
+    Raises what a lane's writer has failed with, once its items are taken.
     """
     ready = False
     for gate in lanes:
