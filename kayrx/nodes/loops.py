@@ -70,6 +70,7 @@ def loop(body: Graph[T, T], *, until: Callable[[T], Any], size: int = SIZE) -> G
              is read.  Where it waits, ``size`` items are inside at once and leave as they are done; ``size=1`` keeps
              the order.
     End:     when the input has ended and nothing moves inside: then ``body`` is completed and gives what it holds.
+             A timer that holds nothing (`sample`, `keep_alive`) is no move; one of an ``rx()`` operator is.
              If ``body`` ends by itself (`take`), so does the loop; what is inside then is cancelled.
     Memory:  ``size`` items that have come back, in the gate of the feedback, and the bounds of ``body``.
     Raises:  GateOverflow when ``body`` gives more that has to go round than the gate holds.  RunError when ``body``,

@@ -11,6 +11,7 @@ from kayrx.nodes import flow, groups, transform, units
 from kayrx.nodes.guards import Guard, Retry
 from kayrx.nodes.instead import Fallback
 from kayrx.nodes.limits import Budget, Deadline, Hedge
+from kayrx.plan.forms import has_form
 from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
 from kayrx.plan.traits import ITEMWISE, STATEFUL, is_pool, is_stage, parks, waits
@@ -53,7 +54,7 @@ def body_of(node: Node) -> tuple[Step, ...]:
         if is_stage(step) or is_pool(step):
             raise CompileError(f"{node.where}: {step.where} in its body needs a task of its own, and a body runs in "
                                f"place, one task for all groups; write that node after {node.word}()")
-        if step.node.role != "step" or isinstance(step.node, (units.Share, flow.Backpressure)):
+        if step.node.role != "step" or not has_form(step.node) or isinstance(step.node, flow.Backpressure):
             raise CompileError(f"{node.where}: {step.where} in its body needs a lane, and a body is one function; "
                                f"write that node after {node.word}()")
     if sum(s.node.expands for s in steps) > NESTING and any(map(parks, steps)):

@@ -37,10 +37,16 @@ class Circle:
             *every(seg.steps), *([seg.head] if seg.head and seg is not entry else []))) else 1
         self.inside = 0
         self.park: Any = None
+        self.new = run.gates[next(i for i in entry.lanes if not plan.gates[i].back)]
 
     @property
     def full(self) -> bool:
         return self.inside >= self.most
+
+    @property
+    def last(self) -> bool:
+        """True if no new item will come any more."""
+        return (self.new.closed or self.new.error is not None) and not self.new.items
 
     def turned(self) -> None:
         """An item has come to the end of the body."""
@@ -68,7 +74,7 @@ class Circle:
 
     def look(self) -> None:
         """Wake the entry if what it waits for has come to pass without an item: all inside rests."""
-        if self.park is not None and self.inside and self.resting():
+        if self.park is not None and (self.inside or self.last) and self.resting():
             self.inside = 0
             self.wake()
 
@@ -82,7 +88,7 @@ class Circle:
             lane = run.gates[i]
             if lane.cancelled or (lane.closed and not lane.items):
                 continue
-            if lane.items or lane.reader not in run.parks:
+            if lane.items or not (lane.reader in run.parks or lane.reader in run.idle):
                 return False
         crew = run.crews.get(segment.index)
         return crew is None or crew.rests

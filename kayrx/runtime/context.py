@@ -46,6 +46,7 @@ class Context:
         self.looks_per_rest = max(1, program.options.chunk // min(LOOK, program.options.chunk))
         self.tasks = 0
         self.parks: set[Any] = set()
+        self.idle: set[Any] = set()  # those of its timers that hold nothing
         self.circles: list[Circle] = []
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
@@ -133,13 +134,17 @@ class Context:
         self.parks.discard(park)
         self.backend.wake(park)
 
+    def look_for_rest(self) -> None:
+        """Tell the loops that one of their tasks waits for an item: it may have been the last that moved."""
+        for circle in self.circles:
+            circle.look()
+
     def look_for_deadlock(self, passes: int = 8) -> None:
         """Fail the run if every task is parked, and still is after some passes of the loop.
 
         A task that has just been cancelled is parked until it runs again: only what lasts is a deadlock.
         """
-        for circle in self.circles:
-            circle.look()
+        self.look_for_rest()
         if not self.tasks or len(self.parks) < self.tasks or self.failure is not None:
             return
         if passes and self.backend.name != "sync":

@@ -174,6 +174,7 @@ async def later(x: Any) -> Any:
     (kx.map(later, concurrency=2), "needs a task"), (kx.map(abs, on=kx.threads(1)), "needs a task"),
     (kx.debounce(1), "needs a task"), (kx.buffer(seconds=1), "needs a task"), (kx.rx(ops.skip(1)), "needs a task"),
     (kx.broadcast(kx.map(abs), kx.map(abs)) >> kx.merge(), "needs a lane"), (kx.backpressure(1), "needs a lane"),
+    (kx.loop(kx.map(abs), until=kx.it), "needs a lane"), (kx.unit(kx.materialize()), "needs a lane"),
     (kx.share(), "needs a lane"), (kx.group_by(kx.it, kx.debounce(1)), "needs a task"),
 ])
 def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says: str) -> None:

@@ -18,7 +18,8 @@ DOUBLE = kx.map(kx.it * 2)
 
 def virtually(graph: Any, loop: str) -> Any:
     async def main() -> Any:
-        return await graph
+        with anyio.fail_after(1000):
+            return await graph
     return run_virtual(main, loop)
 
 
@@ -79,6 +80,28 @@ def test_what_the_body_drops_has_ended(loop: str) -> None:
     graph = kx.source(range(20)) >> kx.loop(body, until=kx.it > 9, size=2) >> kx.to_list()
 
     assert sorted(virtually(graph, loop)) == [10] * 5 + [12, 14, 16, 18, 20]
+
+
+def test_a_body_that_multiplies_is_waited_for(loop: str) -> None:
+    """More come out of one call than went in, while others are under way: the loop ends after all of them."""
+    async def halves(x: int) -> Any:
+        for half in (x // 2, x - x // 2):
+            await anyio.sleep(1)
+            yield half
+
+    graph = kx.source([5, 9]) >> kx.loop(kx.flat_map(halves), until=kx.it < 2) >> kx.to_list()
+
+    assert virtually(graph, loop) == [1] * 14
+
+
+@pytest.mark.parametrize(("body", "out"), [
+    (kx.sample(1), [12]), (kx.keep_alive(5, 9), [10, 12, 16]), (kx.delay(3), [10, 12, 16]),
+], ids=["sample", "keep_alive", "delay"])
+def test_a_timer_that_holds_nothing_keeps_no_loop_open(body: Any, out: list[int], loop: str) -> None:
+    """The loop ends between two ticks, but not before what is held has been given."""
+    graph = kx.source([1, 5, 3]) >> kx.loop(body >> DOUBLE, until=kx.it > 9) >> kx.to_list()
+
+    assert sorted(virtually(graph, loop)) == out
 
 
 def test_a_body_that_ends_ends_the_loop(backend: str) -> None:

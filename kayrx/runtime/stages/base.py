@@ -28,9 +28,10 @@ async def stage(node: Node, run: Context, step: Step, lanes: Sequence[Gate], emi
     raise CompileError(f"{node.where} has no stage: add a row to kayrx/runtime/stages")
 
 
-async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = None) -> None:
+async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = None, *, idle: bool = False) -> None:
     """Wait until one of the lanes has an item or has ended, or until ``deadline`` on the run's clock.
 
+    ``idle`` says that nothing is held until the deadline, so that a loop around the node may end before.
     Raises what a lane's writer has failed with, once its items are taken.
     """
     ready = False
@@ -49,8 +50,12 @@ async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = N
             await run.parked(park)
         else:
             with anyio.move_on_after(max(0.0, deadline - run.backend.now())):
+                if idle and run.circles:
+                    run.idle.add(park)
+                    run.look_for_rest()
                 await park
     finally:
+        run.idle.discard(park)
         for gate in lanes:
             if gate.reader is park:
                 gate.reader = None

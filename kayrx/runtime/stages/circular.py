@@ -21,7 +21,7 @@ async def _(node: loops.Loop, run: Context, step: Step, lanes: Sequence[Gate], e
             lane = back
         elif new.items and not circle.full:
             lane = new
-        elif (new.closed or new.error is not None) and not new.items and not circle.inside:
+        elif circle.last and circle.resting():  # an estimate of nothing inside is not enough: bodies multiply
             break
         else:
             await circle.wait((back,) if circle.full or new.closed or new.error is not None else (back, new))

@@ -54,7 +54,7 @@ async def _(node: time.ThrottleFirst, run: Context, step: Step, lanes: Sequence[
 async def _(node: time.Sample, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     (lane,), held, due = lanes, EMPTY, run.backend.now() + node.seconds
     while True:
-        await any_of(run, lanes, due)
+        await any_of(run, lanes, due, idle=held is EMPTY)
         if run.backend.now() >= due:
             item, held = held, EMPTY
             due += node.seconds
@@ -118,7 +118,7 @@ async def _(node: groups.Ticks, run: Context, step: Step, lanes: Sequence[Gate],
 async def _(node: time.KeepAlive, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     (lane,), due = lanes, run.backend.now() + node.seconds
     while True:
-        await any_of(run, lanes, due)
+        await any_of(run, lanes, due, idle=True)
         if lane.items:
             if await emit(lane.items[0]):
                 return
