@@ -1,8 +1,7 @@
 """Sources, sinks and stores beyond memory; a leaf: what needs an optional package is a file of its own.
 
 `sse_client`, `websocket_client`, `http_lines` and `post_each` need ``pip install "kayrx[clients]"``,
-`grpc_client` needs ``kayrx[grpc]``; names are loaded
-when they are first used.
+`grpc_client` needs ``kayrx[grpc]``; names are loaded when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Delivery: one run of a graph, many clients, over SSE and NDJSON, with resume.
+"""Delivery: one run of a graph, many clients, over SSE, WebSocket, NDJSON and gRPC, with resume.
 
 ``pip install "kayrx[serve]"`` brings what the protocols need; `Hub` by itself needs nothing.  Names are loaded
 when they are first used.
