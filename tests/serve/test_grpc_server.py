@@ -338,12 +338,17 @@ async def test_nothing_is_left_behind() -> None:
 
 
 async def test_a_silent_connection_is_closed() -> None:
-    """Who connects and says nothing is shown out, as is who starts a call and asks for nothing."""
-    async with server(lambda q: kx.source(ticking), limits=Limits(slow=0.3)) as bound:
-        async with await anyio.connect_tcp("127.0.0.1", bound.port) as stream:
-            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                while True:
-                    await stream.receive()
+    """Who connects and says nothing is shown out, one connection too many at once; so is who asks for nothing."""
+    async with server(lambda q: kx.source(ticking), limits=Limits(slow=1.0), max_clients=1) as bound:
+        async with await anyio.connect_tcp("127.0.0.1", bound.port) as first:
+            await first.receive()    # the server's settings: it is in
+            for least, stream in ((0.0, await anyio.connect_tcp("127.0.0.1", bound.port)), (0.2, first)):
+                began = time.monotonic()
+                async with stream:
+                    with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                        while True:
+                            await stream.receive()
+                assert least <= time.monotonic() - began
         async with called(bound) as call:
             with anyio.fail_after(5):
                 assert (await call.code()).name == "INVALID_ARGUMENT"
