@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Never
+
+import anyio
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
@@ -56,13 +58,12 @@ class Streaming:
         whole(self.word, "limit", self.limit, 1)
         needs_function(self.word, "client", self.client)
 
-    async def chunks(self, answer: AsyncExitStack, url: str, accept: str, again: bool = False,
-                     **more: bytes) -> tuple[httpx2.Response, AsyncIterator[bytes]]:
+    async def chunks(self, client: httpx2.AsyncClient, answer: AsyncExitStack, url: str, accept: str,
+                     again: bool = False, **more: bytes) -> tuple[httpx2.Response, AsyncIterator[bytes]]:
         """The answer's head and body, which ``answer`` closes.
 
         Raises: Broken for what may be better next time; RunError for a refusal.
         """
-        client = await answer.enter_async_context(self.client())
         headers: Any = {"Accept": accept, "Cache-Control": "no-store", **dict(self.headers), **more}
         body: dict[str, Any] = {} if self.json is EMPTY or again else {"json": self.json}
         timeout = httpx2.Timeout(OPENING, read=self.idle)
@@ -72,7 +73,24 @@ class Streaming:
             raise Broken(f"the server has answered {response.status_code}", retry_after(response.headers))
         if response.status_code >= 300:
             raise RunError(f"{self.word}({self.url!r}): the server has answered {response.status_code}")
-        return response, await answer.enter_async_context(aclosing(response.aiter_bytes()))
+        return response, await answer.enter_async_context(body_of(response))
+
+
+@asynccontextmanager
+async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The chunks of an answer, which may be left before the last.
+
+    httpx2 reads through generators within generators.  To close the outermost leaves the others to be collected some
+    time, of which trio warns; they end in their own way once they find the connection closed.
+    """
+    chunks = response.aiter_bytes()
+    try:
+        yield chunks
+    finally:
+        with anyio.CancelScope(shield=True), suppress(httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError):
+            await response.aclose()
+            async for _ in chunks:
+                pass
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -107,15 +125,18 @@ class EventStream(Streaming):
             raise GraphError(f"sse_client(gaps={self.gaps!r}): event or error")
 
     async def __call__(self) -> AsyncIterator[ServerSent]:
-        async with aclosing(lasting(EventsFrom(self).opened, self.again, f"sse_client({self.url!r})")) as items:
-            async for event in items:
-                yield event
+        async with self.client() as client:
+            opened = EventsFrom(self, client).opened
+            async with aclosing(lasting(opened, self.again, f"sse_client({self.url!r})")) as items:
+                async for event in items:
+                    yield event
 
 
 class EventsFrom:
     """One run of a client: what has to be known from one connection to the next."""
 
-    def __init__(self, node: EventStream) -> None:
+    def __init__(self, node: EventStream, client: httpx2.AsyncClient) -> None:
+        self.client = client
         self.node, self.last_id, self.url = node, node.last_id, node.url
         self.retry = 0.0
         self.place = Place()
@@ -138,7 +159,8 @@ class EventsFrom:
         node = self.node
         async with AsyncExitStack() as answer:
             more = {"Last-Event-ID": self.last_id.encode()} if self.last_id else {}
-            response, chunks = await node.chunks(answer, self.url, "text/event-stream", self.resumable, **more)
+            response, chunks = await node.chunks(self.client, answer, self.url, "text/event-stream",
+                                                  self.resumable, **more)
             if response.status_code == 204:
                 return
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -229,14 +251,15 @@ class LinesFrom(Streaming):
     word = "http_lines"
 
     async def __call__(self) -> AsyncIterator[str]:
-        opened = partial(broken_off, self.lines)
-        async with aclosing(lasting(opened, self.again, f"http_lines({self.url!r})")) as items:
-            async for line in items:
-                yield line
+        async with self.client() as client:
+            opened = partial(broken_off, partial(self.lines, client))
+            async with aclosing(lasting(opened, self.again, f"http_lines({self.url!r})")) as items:
+                async for line in items:
+                    yield line
 
-    async def lines(self) -> AsyncGenerator[str, None]:
+    async def lines(self, client: httpx2.AsyncClient) -> AsyncGenerator[str, None]:
         async with AsyncExitStack() as answer:
-            _, chunks = await self.chunks(answer, self.url, "application/x-ndjson, text/plain;q=0.9, */*;q=0.5")
+            _, chunks = await self.chunks(client, answer, self.url, "application/x-ndjson, text/plain;q=0.9, */*;q=0.5")
             text, held, size = codecs.getincrementaldecoder("utf-8")(), list[str](), 0
             async for chunk in chunks:
                 first, *rest = text.decode(chunk).split("\n")
@@ -274,4 +297,4 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     return source(LinesFrom(url, json, tuple((headers or {}).items()), idle, limit, again, client)).named("http_lines")
 
 
-__all__ = ["http_client", "http_lines", "sse_client"]
+__all__ = ["body_of", "http_client", "http_lines", "sse_client"]

@@ -63,9 +63,9 @@ class Again:
     def __post_init__(self) -> None:
         whole("client", "attempts", self.attempts, 1)
         if not isinstance(self.backoff, Backoff):
-            raise GraphError("backoff=: give kx.constant(s) or kx.exponential(s)")
+            raise GraphError("client(backoff=): give kx.constant(s) or kx.exponential(s)")
         if self.jitter not in ("none", "full", "equal"):
-            raise GraphError(f"jitter={self.jitter!r}: none, full or equal")
+            raise GraphError(f"client(jitter={self.jitter!r}): none, full or equal")
 
     def wait(self, failures: int, least: float) -> float:
         """Seconds to wait after so many failures in a row."""

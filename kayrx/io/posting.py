@@ -16,7 +16,7 @@ from kayrx.nodes.values import needs_function, span, whole
 try:
     import httpx2
 
-    from kayrx.io.http import http_client
+    from kayrx.io.http import body_of, http_client
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
 
@@ -72,9 +72,9 @@ class Posting:
     async def post(self, client: httpx2.AsyncClient, body: Any) -> Answered:
         content: dict[str, Any] = {"content": body} if isinstance(body, (bytes, str)) else {"json": body}
         async with client.stream("POST", self.url, headers=dict(self.headers), timeout=self.seconds,
-                                 **content) as response:
+                                 **content) as response, body_of(response) as chunks:
             found = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in chunks:
                 found += chunk
                 if len(found) > self.limit:
                     raise RunError(f"post_each({self.url!r}): an answer of more than {self.limit} bytes; raise limit=")

@@ -88,20 +88,22 @@ class OverSockets:
             last = as_json({"type": "cancel", "id": "k"}) if self.mine else None
             left = node.credit
             while True:
-                event = self.heard(json.loads(await wire.receive()))
-                if event is None:
-                    continue
-                if event.type == "end":
-                    last = None
-                    if ended(event.data):
-                        return
-                for each in self.told(event):
-                    yield each
-                if event.type == "data":
-                    left -= 1
-                    if left <= node.credit // 2:    # asked for once they have been taken, not when they came
-                        await wire.send(as_json({"type": "request", "id": "k", "n": node.credit - left}))
-                        left = node.credit
+                said = json.loads(await wire.receive())
+                for message in said if isinstance(said, list) else [said]:
+                    event = self.heard(message)
+                    if event is None:
+                        continue
+                    if event.type == "end":
+                        last = None
+                        if ended(event.data):
+                            return
+                    for each in self.told(event):
+                        yield each
+                    if event.type == "data":
+                        left -= 1
+                        if left <= node.credit // 2:    # asked for once they have been taken, not when they came
+                            await wire.send(as_json({"type": "request", "id": "k", "n": node.credit - left}))
+                            left = node.credit
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(self.fault("the server does not speak kayrx's protocol")) from error
         except (Broken, RemoteError):
@@ -112,11 +114,11 @@ class OverSockets:
 
     def asking(self) -> str:
         node = self.node
+        # Several in one message may be larger than the largest one that is wanted.
+        common = {"id": "k", "credit": node.credit, "after": self.after, "many": node.limit >= LONGEST}
         if self.session is None:
-            return as_json({"type": "start", "id": "k", "credit": node.credit, "after": self.after,
-                            "data": None if node.input is EMPTY else node.input})
-        return as_json({"type": "resume", "id": "k", "credit": node.credit, "after": self.after,
-                        "session": self.session})
+            return as_json({"type": "start", "data": None if node.input is EMPTY else node.input, **common})
+        return as_json({"type": "resume", "session": self.session, **common})
 
     def heard(self, said: Any) -> Event | None:
         """A message as an event.  Raises: RemoteError, RunError, Broken for what ends the stream or the connection."""

@@ -64,7 +64,7 @@ class Wire:
     async def open(self) -> None:
         """Connect and shake hands.  Raises: Broken, Refusal."""
         try:
-            with anyio.fail_after(OPENING):
+            with anyio.fail_after(OPENING if self.idle is None else min(OPENING, self.idle)):
                 if self.uri.secure:
                     self.stream = await anyio.connect_tcp(
                         self.uri.host, self.uri.port, tls=True, tls_standard_compatible=False,

@@ -12,7 +12,7 @@ from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, flow, guards, instead, limits, switch, time, transform, until, windows
 from kayrx.nodes.checkpoint import Checkpoint
-from kayrx.nodes.place import Processes
+from kayrx.nodes.place import Processes, Threads
 from kayrx.nodes.units import Unit
 from kayrx.plan import cut
 from kayrx.plan.keeping import checkpoint_of, stateful_steps
@@ -195,9 +195,11 @@ def places(plan: Plan) -> list[str]:
     for step in every(plan.steps()):
         place = getattr(step.node, "on", None)
         if place is not None:
-            kind = "process" if isinstance(place, Processes) else "thread"
+            kind = {Threads: "worker thread", Processes: "worker process"}.get(type(place))
+            many = f"by {type(place).__name__}, {place.workers} at once"
+            where = many if kind is None else f"on {counted(place.workers, kind)}"
             calls = f", {place.batch} items to a call" if place.batch > 1 else ""
-            out.append(f"{step.label} on {counted(place.workers, f'worker {kind}')}{calls}")
+            out.append(f"{step.label} {where}{calls}")
         elif isinstance(step.node, ends.Lines) and plan.loop:
             out.append(f"{step.label} reads in a worker thread")
     return out

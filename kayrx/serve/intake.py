@@ -37,13 +37,19 @@ class Intake:
         """A client has come, with an outbox of its own."""
         if client.bounds.policy == "block":
             self._blocking.append(client)
+            self.session.log.unread = self._unread
         self.watch(client.reader)
 
     def left(self, client: Subscription) -> None:
         """A client has gone, and waits for nothing."""
         if client in self._blocking:
             self._blocking.remove(client)
+            self.session.log.unread = self._unread if self._blocking else None
         self.made_room(client)
+
+    def _unread(self) -> int:
+        """From where on the log has to stay: an item may be larger than the room that was there."""
+        return min([client.reader.done for client in self._blocking]) + 1
 
     def sunk(self) -> Graph[Any, Any]:
         """The graph with the log as its sink.
@@ -91,7 +97,10 @@ class Intake:
 
     def _blocked(self) -> bool:
         """True if a client for whom the run waits is full."""
-        return any(client.reader.full() for client in self._blocking)
+        for client in self._blocking:    # an item pays for this, and a generator is dear  # noqa: SIM110
+            if client.reader.full():
+                return True
+        return False
 
     async def _wait_for_room(self, size: int) -> None:
         """Wait for clients that block, and a moment for those that are about to read."""

@@ -42,10 +42,11 @@ class Entry:
 class Log:
     """The last events, in order without a gap; ``last`` is the seq of the newest, 0 before the first.
 
-    Memory: the larger of ``keep`` and the widest outbox (`widen`); the newest event is always there.
+    Memory: the larger of ``keep`` and the widest outbox (`widen`), one item over if a client blocks; the newest
+            event is always there.
     """
 
-    __slots__ = ("entries", "items", "keep", "last", "now", "reach", "start", "total")
+    __slots__ = ("entries", "items", "keep", "last", "now", "reach", "start", "total", "unread")
 
     def __init__(self, keep: Keep, now: Callable[[], float]) -> None:
         self.keep, self.now = keep, now
@@ -54,6 +55,7 @@ class Log:
         self.total = 0    # bytes of all events that ever came
         self.start = 0    # of those, the ones that are gone
         self.items, self.reach = 0, 0
+        self.unread: Callable[[], int] | None = None    # the first event that somebody must still get
 
     def widen(self, items: int, size: int) -> None:
         """Keep as much as an outbox of so many items and bytes may need."""
@@ -78,14 +80,18 @@ class Log:
             self.trim()
 
     def trim(self) -> None:
-        entries, keep = self.entries, self.keep
-        while len(entries) > 1:
-            count, size = len(entries), self.total - self.start
-            replayed = count <= keep.count and size <= keep.bytes \
-                and (keep.age is None or self.now() - entries[0].at <= keep.age)
-            if replayed or (count <= self.items and size <= self.reach):
+        entries, keep, count = self.entries, self.keep, len(self.entries)
+        while count > 1:
+            size = self.total - self.start
+            if count <= keep.count and size <= keep.bytes \
+                    and (keep.age is None or self.now() - entries[0].at <= keep.age):
+                return
+            if count <= self.items and size <= self.reach:
+                return
+            if self.unread is not None and self.last - count + 1 >= self.unread():
                 return
             self.start = entries.popleft().total
+            count -= 1
 
     def oldest(self) -> int:
         """The seq of the oldest event that may be replayed now; ``last + 1`` if there is none."""

@@ -50,12 +50,13 @@ class Outbox:
 class Reader:
     """One client's place in the log: ``taken`` events are out of the outbox, ``done`` are finished with."""
 
-    __slots__ = ("behind", "bounds", "cut", "done", "dropped", "held", "join", "log", "size", "taken", "total")
+    __slots__ = ("before", "behind", "bounds", "cut", "done", "dropped", "held", "join", "log", "size", "taken",
+                 "total")
 
     def __init__(self, log: Log, bounds: Outbox, join: Join, after: int) -> None:
         self.log, self.bounds, self.join = log, bounds, join
         self.taken = self.done = after
-        self.total = log.before(after)    # bytes of the log up to what was taken
+        self.total = self.before = log.before(after)    # bytes of the log up to what was taken, and done
         self.held: list[Event] = []       # joined already, and not in the log's reach any more
         self.size = 0                     # the bytes of these
         self.dropped = 0
@@ -81,7 +82,7 @@ class Reader:
     def full(self) -> bool:
         """`block`: what waits and what is in the client's hand fill the outbox."""
         log, count = self.log, self.log.last - self.done
-        return count >= self.bounds.items or (count > 0 and log.total - log.before(self.done) >= self.bounds.bytes)
+        return count >= self.bounds.items or (count > 0 and log.total - self.before >= self.bounds.bytes)
 
     def until(self) -> tuple[int, int]:
         """Up to which seq and how many bytes of the log there is nothing to enforce."""
@@ -129,7 +130,7 @@ class Reader:
 
     def read(self, most: int, size: int) -> list[Event]:
         """The next events, out of the outbox; those read before are finished with."""
-        self.done = self.taken
+        self.done, self.before = self.taken, self.total
         if self.cut:
             return []
         if self.bounds.policy in ("drop_oldest", "latest"):
@@ -147,7 +148,7 @@ class Reader:
 
     def free(self) -> list[Event]:
         """The next event if it is no item: that needs nobody's demand."""
-        self.done = self.taken
+        self.done, self.before = self.taken, self.total
         if self.bounds.policy in ("drop_oldest", "latest"):
             self.settle()
         if self.cut or not self.waiting:

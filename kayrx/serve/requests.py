@@ -13,7 +13,7 @@ import anyio
 from kayrx.graph.graph import Graph
 from kayrx.serve.client import Subscription
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Refused
+from kayrx.serve.events import Event, Refused
 from kayrx.serve.inputs import fitting
 from kayrx.serve.response import FAREWELL
 from kayrx.serve.session import Session
@@ -30,10 +30,11 @@ log = logging.getLogger(__name__)
 class Request:
     """A session that is read under an id; ``scope`` ends the reading alone, and ``reason`` is what the client hears."""
 
-    __slots__ = ("client", "id", "leave", "reason", "scope", "session", "why")
+    __slots__ = ("client", "id", "leave", "many", "reason", "scope", "session", "why")
 
-    def __init__(self, id: str, session: Session, client: Subscription, leave: Callable[[], object]) -> None:
-        self.id, self.session, self.client, self.leave = id, session, client, leave
+    def __init__(self, id: str, session: Session, client: Subscription, leave: Callable[[], object],
+                 many: bool) -> None:
+        self.id, self.session, self.client, self.leave, self.many = id, session, client, leave, many
         self.scope = anyio.CancelScope()
         self.reason = "cancelled"
         self.why: Exception | None = None
@@ -102,7 +103,7 @@ class Requests:
             return
         if said["type"] == "resume" and not common:
             session.resume()
-        request = self.open[id] = Request(id, session, client, leave)
+        request = self.open[id] = Request(id, session, client, leave, said.get("many") is True)
         socket.group.start_soon(self.serve, request)
 
     def started(self, said: dict[str, Any]) -> Session:
@@ -175,23 +176,36 @@ class Requests:
 
     async def events(self, request: Request) -> None:
         socket, client, session = self.socket, request.client, request.session
-        opening, frames, ended = f'{{"id":{as_json(request.id)},', socket.frames, False
+        opening, ended = f'{{"id":{as_json(request.id)},'.encode("ascii"), False
+        one = socket.frames.one
         await socket.say(id=request.id, type="started", data={"session": session.id or SHARED, "run": session.tag})
         with request.scope:
             while events := await client.batch():
                 try:
-                    texts = [opening + frames.one(client, event).decode("ascii") for event in events]
+                    texts = [opening + one(client, event) for event in events]
                 except Exception as error:
                     log.error("an item of %s cannot be sent", session.name, exc_info=error)
                     request.why = error
                     await socket.say(id=request.id, seq=0, type="error", data=session.options.describe(error))
                     return
                 ended = events[-1].terminal
+                if request.many and len(texts) > 1:
+                    texts = [b"[" + b",".join(texts) + b"]"]
                 await socket.write(texts)
                 await socket.backend.checkpoint()    # a hot run has events at once, and others want their turn
         if not ended:
             reason = request.reason if request.scope.cancel_called else session.state
             await socket.say(id=request.id, seq=0, type="end", data={"reason": reason})
+
+
+def envelope(event: Event, id: str | None) -> bytes:
+    """An event without its opening, which names the request, so that all clients can share it.
+
+    >>> envelope(Event(7, "data", "a\\nb"), "k3Jx-7")
+    b'"seq":7,"type":"data","data":"a\\\\nb"}'
+    """
+    count = f',"count":{event.count}' if event.count > 1 else ""
+    return f'"seq":{event.seq},"type":"{event.type}","data":{as_json(event.data)}{count}}}'.encode("ascii")
 
 
 def whole(value: object, least: int, message: str) -> int:
@@ -201,4 +215,4 @@ def whole(value: object, least: int, message: str) -> int:
     return value
 
 
-__all__ = ["Request", "Requests"]
+__all__ = ["Request", "Requests", "envelope"]

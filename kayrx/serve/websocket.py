@@ -15,6 +15,7 @@ and hears, ``id`` being the one that it has chosen:
     {"id": "r1", "type": "refused", "data": {"error": reason, "message": m}}   what it said has changed nothing
     {"type": "ping"}   {"type": "pong", "data": any}
 
+With "many": true in start or resume, events that are there at once come as one message, an array (64 KB and up).
 Nothing follows ``end`` or ``error`` under an id.  TCP takes megabytes that nobody has read, so a slow client asks for
 items by credit: a session of its own then waits for it, and the common run treats it as its outbox says.
 
@@ -36,9 +37,10 @@ from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Event, Refused
+from kayrx.serve.events import Refused
+from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
-from kayrx.serve.requests import Requests
+from kayrx.serve.requests import Requests, envelope
 from kayrx.serve.response import FAREWELL, cut, refusal
 
 try:
@@ -96,16 +98,6 @@ class Sockets:
         return await authorized(served.authorize, connection)
 
 
-def envelope(event: Event, id: str | None) -> bytes:
-    """An event without its opening, which names the request, so that all clients can share it.
-
-    >>> envelope(Event(7, "data", "a\\nb"), "k3Jx-7")
-    b'"seq":7,"type":"data","data":"a\\\\nb"}'
-    """
-    count = f',"count":{event.count}' if event.count > 1 else ""
-    return f'"seq":{event.seq},"type":"{event.type}","data":{as_json(event.data)}{count}}}'.encode("ascii")
-
-
 class Socket:
     """One accepted socket: a task that reads, one that watches the time, and one for each request."""
 
@@ -117,18 +109,18 @@ class Socket:
         self.backend = current(served.hub.options.world)
         self.writing = anyio.Lock(fast_acquire=True)
         self.heard = self.said = self.backend.now()
-        self.answers: list[str] = []    # to what it said, not written yet
+        self.answers: list[bytes] = []    # to what it said, not written yet
         self.asked = anyio.Event()
         self.requests = Requests(self)
         self.code, self.reason = 0, ""
         self.gone = self.lost = False    # nothing can be sent any more; and its connection is still there
-        self.pinged = self.stopping = False    # the server pings by itself; it stops
+        self.stopping = False
+        self.server: Helped | None = None
         self.group: Any = None
 
     async def run(self) -> None:
         served = self.served
-        server = helping(self.receive, served.limits.body, served.heartbeat, self.told)
-        self.pinged = server is not None
+        self.server = helped(self.receive, served.limits.body, served.heartbeat, self.told)
         served.hub.on_closing.add(self.told)
         try:
             await self.send({"type": "websocket.accept"})
@@ -144,8 +136,8 @@ class Socket:
             self.stopping = True
             with anyio.CancelScope(shield=True):
                 await self.farewell()
-            if server is not None:
-                del server.shutdown    # it is the server's own again
+            if self.server is not None:
+                self.server.leave()
 
     async def guarded(self, work: Callable[[], Awaitable[object]]) -> None:
         """A fault of ours closes this socket, and says so; it is nobody else's."""
@@ -196,23 +188,26 @@ class Socket:
 
     # -- saying ----------------------------------------------------------------------------------
 
-    async def write(self, texts: list[str]) -> None:
+    async def write(self, texts: list[bytes]) -> None:
         """Send messages one after the other; a client that does not take them in time is cut off."""
         async with self.writing:
             with anyio.move_on_after(self.served.timeout) as scope:
-                for text in texts:
-                    await self.send({"type": "websocket.send", "text": text})
+                if self.server is not None:
+                    await self.server.send(texts)
+                else:
+                    for text in texts:
+                        await self.send({"type": "websocket.send", "text": text.decode("ascii")})
             self.said = self.backend.now()
         if scope.cancelled_caught:
             self.requests.slow()
             self.left()
 
     async def say(self, **fields: Any) -> None:
-        await self.write([as_json(fields)])
+        await self.write([as_json(fields).encode("ascii")])
 
     async def answer(self, **fields: Any) -> None:
         """Have something said without waiting for it, so that a cancel is read while the client takes nothing."""
-        self.answers.append(as_json(fields))
+        self.answers.append(as_json(fields).encode("ascii"))
         self.asked.set()
         if len(self.answers) > ANSWERS:    # it only talks: now it has to listen
             await self.backend.checkpoint()
@@ -241,7 +236,7 @@ class Socket:
         while True:
             since = min(self.heard, self.said)
             await anyio.sleep(max(0.0, since + seconds - self.backend.now()))
-            if self.backend.now() - self.heard >= 2 * seconds and not self.pinged:
+            if self.backend.now() - self.heard >= 2 * seconds and self.server is None:
                 self.close(3008, "no answer")
             if self.backend.now() - min(self.heard, self.said) >= seconds:
                 await self.say(type="ping")
@@ -260,6 +255,8 @@ class Socket:
         count = 0
         while (message := await self.receive())["type"] != "websocket.disconnect":
             self.heard = self.backend.now()
+            if self.server is not None:
+                self.server.read()
             count += 1
             if count % PAUSE == 0:
                 await self.backend.checkpoint()
@@ -292,19 +289,4 @@ class Socket:
             await self.refuse(id, error)
 
 
-def helping(receive: Receive, size: int, heartbeat: float | None, told: Callable[[], None]) -> Any:
-    """The server's own protocol, which bounds messages before they are unpacked, pings, and tells us when it stops.
-
-    ASGI has no words for these.  uvicorn's ``receive`` knows its protocol; on another server, None, messages are as
-    large as it allows, and the client has to answer our own pings.
-    """
-    protocol: Any = getattr(receive, "__self__", None)
-    if not hasattr(protocol, "conn") or not hasattr(protocol, "ping_interval"):
-        return None
-    protocol.conn.max_message_size = size
-    protocol.shutdown = told    # in place of 1012 at once; it waits for us
-    protocol.ping_interval = protocol.ping_timeout = heartbeat
-    return protocol
-
-
-__all__ = ["Sockets", "envelope"]
+__all__ = ["Sockets"]

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 import kayrx as kx
-from kayrx.serve import Allowed, Limits, Outbox, Retract, mount
+from kayrx.serve import Allowed, Limits, Outbox, mount
 
 Virtual = Callable[[Any], Any]
 AWKWARD = ["a\nb", "\r\n", "\0", "", "\u2028\x85", "\ud83d", "ß日本語", "\N{FAMILY}\ufe0f", "</s>", '"\\"', "\ufeff"]
@@ -66,10 +66,28 @@ def test_no_more_items_come_than_were_asked_for(virtual: Virtual, twin: Any, gra
     assert heard == [*({"n": n} for n in range(8)), {"reason": "complete"}]
 
 
+def test_who_asks_for_many_gets_what_is_there_in_one_message(virtual: Virtual, twin: Any) -> None:
+    """An array of the same envelopes, within the demand."""
+    async def main() -> Any:
+        app = Starlette()
+        mount(app, "/n", kx.source(range(100)))
+        async with twin(app) as client:
+            talk = client.talk("/n/ws")
+            talk.say({"type": "start", "id": "a", "many": True, "credit": 10})
+            await talk.until(lambda heard: len(flat(heard)) == 11)
+            return [*talk.heard]
+
+    def flat(heard: list[Any]) -> list[dict[str, Any]]:
+        return [m for message in heard for m in (message if isinstance(message, list) else [message])]
+
+    heard = virtual(main)
+    assert [m["data"] for m in flat(heard)[1:]] == list(range(10)) and len(heard) < 6
+
+
 def test_what_is_no_item_needs_no_demand(virtual: Virtual, twin: Any) -> None:
     """A retraction before the first demand, and a failure, come at once (rules 2.9, 2.10)."""
     async def source() -> Any:
-        yield Retract(0)
+        yield kx.Retract(0)
         yield "x"
         raise ValueError("no")
 
