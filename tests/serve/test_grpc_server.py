@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import random
@@ -10,7 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ async def called(bound: Bound, *, metadata: dict[str, str] | None = None, timeou
     async with grpc.aio.insecure_channel(bound.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         call = channel.stream_stream(OPEN, Ask.SerializeToString, Events.FromString)(
             metadata=tuple((metadata or {}).items()), timeout=timeout)
-        if ask:
-            await call.write(Ask(**ask))
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):    # refused already: reading says so
+            if ask:
+                await call.write(Ask(**ask))
         yield call
         call.cancel()
 
