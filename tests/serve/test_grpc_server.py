@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import random
@@ -10,7 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ async def called(bound: Bound, *, metadata: dict[str, str] | None = None, timeou
     async with grpc.aio.insecure_channel(bound.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         call = channel.stream_stream(OPEN, Ask.SerializeToString, Events.FromString)(
             metadata=tuple((metadata or {}).items()), timeout=timeout)
-        if ask:
-            await call.write(Ask(**ask))
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):    # refused already: reading says so
+            if ask:
+                await call.write(Ask(**ask))
         yield call
         call.cancel()
 
@@ -338,12 +340,17 @@ async def test_nothing_is_left_behind() -> None:
 
 
 async def test_a_silent_connection_is_closed() -> None:
-    """Who connects and says nothing is shown out, as is who starts a call and asks for nothing."""
-    async with server(lambda q: kx.source(ticking), limits=Limits(slow=0.3)) as bound:
-        async with await anyio.connect_tcp("127.0.0.1", bound.port) as stream:
-            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                while True:
-                    await stream.receive()
+    """Who connects and says nothing is shown out, one connection too many at once; so is who asks for nothing."""
+    async with server(lambda q: kx.source(ticking), limits=Limits(slow=1.0), max_clients=1) as bound:
+        async with await anyio.connect_tcp("127.0.0.1", bound.port) as first:
+            await first.receive()    # the server's settings: it is in
+            for least, stream in ((0.0, await anyio.connect_tcp("127.0.0.1", bound.port)), (0.2, first)):
+                began = time.monotonic()
+                async with stream:
+                    with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                        while True:
+                            await stream.receive()
+                assert least <= time.monotonic() - began
         async with called(bound) as call:
             with anyio.fail_after(5):
                 assert (await call.code()).name == "INVALID_ARGUMENT"

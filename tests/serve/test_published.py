@@ -146,6 +146,7 @@ def test_an_agent_of_ag_ui_gets_messages_and_tool_calls(understood: Any) -> None
     seen = understood["ag-ui", "text"]
     assert seen["error"] is None and [event["type"] for event in seen["events"]][:3] == [
         "RUN_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
+    assert all(event.get("delta") != "" for event in seen["events"])    # refused by clients before 1.0
     last = seen["events"][-1]
     assert (last["type"], last["threadId"], last["runId"], last["outcome"]) == (
         "RUN_FINISHED", "t1", "r1", {"type": "success"})
