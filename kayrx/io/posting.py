@@ -30,11 +30,14 @@ class Answered:
 
 
 class Refusal(RunError):
-    """A server has answered 400 or more; ``status`` and the beginning of its ``body`` say why."""
+    """A server has answered 400 or more; ``status`` and the beginning of its ``body`` say why.
 
-    def __init__(self, message: str, status: int, body: bytes) -> None:
+    ``retry_after`` is its header of that name, which `retry` honours.
+    """
+
+    def __init__(self, message: str, status: int, body: bytes, retry_after: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.body = status, body
+        self.status, self.body, self.retry_after = status, body, retry_after
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Posting:
                     raise RunError(f"post_each({self.url!r}): an answer of more than {self.limit} bytes; raise limit=")
         if response.status_code >= 400:
             raise Refusal(f"post_each({self.url!r}): the server has answered {response.status_code}",
-                          response.status_code, bytes(found[:1000]))
+                          response.status_code, bytes(found[:1000]), response.headers.get("retry-after"))
         return Answered(response.status_code, bytes(found))
 
 

@@ -13,8 +13,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.io import ConnectionLost, Gap, RemoteError, http_lines, post_each, sse_client, websocket_client
-from kayrx.io.posting import Refusal
+from kayrx.io import ConnectionLost, Gap, Refusal, RemoteError, http_lines, post_each, sse_client, websocket_client
 
 pytestmark = pytest.mark.anyio
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
@@ -185,14 +184,15 @@ async def test_each_item_is_posted_a_bounded_number_at_once() -> None:
         await anyio.sleep(0.01)
         await near.send(answer("200 OK"))
 
-    no = answer("500 No", body="why")
+    no = answer("503 No", "Retry-After: 0.01\r\n", "why")
     async with server(*[take] * 6, no, no, answer("200 OK", body="long" * 9)) as at:
         posted = kx.source(range(6)) >> post_each(at.url, concurrency=3)
         seen = await (posted >> kx.map(lambda a: a.status) >> kx.to_list())
         assert seen == [200] * 6 and at.most == 3
         letters: list[kx.Letter] = []
         await (kx.source([{"n": 7}]) >> post_each(at.url) >> kx.retry(2) >> kx.dead_letter(letters) >> kx.to_list())
-        assert isinstance(letters[0].error, Refusal) and letters[0].attempts == 2 and letters[0].item == {"n": 7}
+        assert isinstance(letters[0].error, Refusal) and letters[0].error.body == b"why"
+        assert letters[0].attempts == 2 and letters[0].item == {"n": 7}
         with pytest.raises(kx.RunError, match="more than 9 bytes"):
             await (kx.source(["x"]) >> post_each(at.url, limit=9) >> kx.to_list())
 
