@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
@@ -19,6 +19,8 @@ try:
     from kayrx.io.http import body_of, http_client
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,9 @@ def same(item: Any) -> Any:
     return item
 
 
-def post_each(url: str, *, body: Callable[[Any], Any] = same, concurrency: int = 8, ordered: bool = True,
+def post_each(url: str, *, body: Callable[[T], Any] = same, concurrency: int = 8, ordered: bool = True,
               headers: Mapping[str, str] | None = None, seconds: float = 30.0, limit: int = 1 << 20,
-              client: Callable[[], Any] = http_client) -> Graph[Any, Answered]:
+              client: Callable[[], Any] = http_client) -> Graph[T, Answered]:
     """Post each item to a URL, ``concurrency`` at once, and give what the server answers.
 
     In:      ``body(item)`` as JSON, or as it is if it is bytes or text; default: the item.
