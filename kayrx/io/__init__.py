@@ -1,6 +1,7 @@
 """Sources, sinks and stores beyond memory; a leaf: what needs an optional package is a file of its own.
 
-`sse_client`, `websocket_client`, `http_lines` and `post_each` need ``pip install "kayrx[clients]"``; names are loaded
+`sse_client`, `websocket_client`, `http_lines` and `post_each` need ``pip install "kayrx[clients]"``,
+`grpc_client` needs ``kayrx[grpc]``; names are loaded
 when they are first used.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kayrx.io.event_stream import ServerSent
+    from kayrx.io.grpc import grpc_client
     from kayrx.io.http import http_lines, sse_client
     from kayrx.io.lasting import ConnectionLost, Gap, RemoteError
     from kayrx.io.posting import Answered, Refusal, post_each
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "event_stream": "ServerSent",
+    "grpc": "grpc_client",
     "http": "http_lines sse_client",
     "lasting": "ConnectionLost Gap RemoteError",
     "posting": "Answered Refusal post_each",
@@ -25,8 +28,8 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = ["Answered", "ConnectionLost", "Gap", "Refusal", "RemoteError", "ServerSent", "http_lines", "post_each",
-           "sse_client", "websocket_client"]
+__all__ = ["Answered", "ConnectionLost", "Gap", "Refusal", "RemoteError", "ServerSent", "grpc_client", "http_lines",
+           "post_each", "sse_client", "websocket_client"]
 
 
 def __getattr__(name: str) -> object:

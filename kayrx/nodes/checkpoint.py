@@ -52,6 +52,10 @@ class Checkpoint(Node):
                              "text), load(name), clear(name) and close()")
 
     @property
+    def local(self) -> bool:
+        return not isinstance(self.store, Opens)
+
+    @property
     def when(self) -> str:
         """``every 1000 items, or 5 s``."""
         return f"every {self.every} items" + (f", or {self.seconds:g} s" if self.seconds is not None else "")
@@ -62,16 +66,18 @@ def checkpoint(store: CheckpointStore | Opens, *, every: int = 1000, seconds: fl
 
     In/Out:  one in, the same one out.
     When:    after ``every`` items have come here, and once ``seconds`` have passed (seen when an item comes);
-             always when a source has ended.  Without ``resume=True`` a run begins anew and forgets what was saved.
+             always when a source has ended or the run is stopped.  Without ``resume=True`` a run begins anew and
+             forgets what was saved.
     Kept:    scan, reduce, stateful_map, distinct, take, skip, buffer, sliding, window_by, group_by, to_list ... by
              the names of their nodes, and the cursor of each source, in one transaction.
-    Again:   state counts each item once; what was sent after the last checkpoint is sent again (at least once).
-             Leave a run that is to be resumed by `Run.cancel`: `Run.stop` flushes what buffers hold.
+    Again:   state counts each item once; what was sent after the last checkpoint is sent again (at least once).  A
+             file that is written to by ``sink`` is flushed first.
+             `Run.stop` saves, then flushes what buffers hold: the run that resumes gives that again, filled.
     Price:   all that is held is written each time; calls under way are waited for first.  `explain` has both.
-    Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a timer, a zip, a
-             gate that drops); RunError when resumed, naming the node, if graph and checkpoint do not fit; RunError
-             for a state that the store's codec cannot write; what the store raises.  Only run, collect, await,
-             start and stream save; the other faces raise CompileError.
+    Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a debounce, a zip,
+             a gate that drops); RunError when resumed, naming the node, if graph and checkpoint do not fit; RunError
+             for a state that the store's codec cannot write; what the store raises.  CompileError for any
+             other use than by run, collect, await, start and stream.
     Source:  Chandy and Lamport, "Distributed Snapshots"; Apache Flink's aligned barriers.
 
     >>> from contextlib import suppress

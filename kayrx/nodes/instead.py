@@ -85,13 +85,16 @@ def alternative(given: Any) -> Any:
 
 
 @overload
+def fallback(*alternatives: Graph[Any, T], on: Errors = ..., resume: Resume = ...,
+             verify: bool = ...) -> Guards[T]: ...
+@overload
 def fallback(*alternatives: Callable[[Any], T] | Callable[[Any], Awaitable[T]], on: Errors = ...,
              resume: Resume = ..., verify: bool = ...) -> Guards[T]: ...
 @overload
-def fallback(*alternatives: T | Callable[[Any], T] | Callable[[Any], Awaitable[T]] | Graph[Any, T], on: Errors = ...,
-             resume: Resume = ..., verify: bool = ...) -> Guards[T]: ...
 def fallback(*alternatives: T | Callable[[Any], T] | Callable[[Any], Awaitable[T]] | Graph[Any, T],
-             on: Errors = Exception, resume: Resume = "before_first", verify: bool = False) -> Guards[T]:
+             on: Errors = ..., resume: Resume = ..., verify: bool = ...) -> Guards[T]: ...
+def fallback(*alternatives: Any, on: Errors = Exception, resume: Resume = "before_first",
+             verify: bool = False) -> Guards[Any]:
     """Give something else where the unit before it fails: the first alternative, or the next if that fails too.
 
     In:      a value, given as it is; a function, called with the input of the unit; or an open graph of nodes

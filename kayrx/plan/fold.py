@@ -70,10 +70,11 @@ def once(lines: list[str], states: dict[str, str]) -> list[str]:
     >>> once(["state_1 = f(state_1, x)", "return [state_1]"], states), states
     (['x1001 = f(0, x)', 'return [x1001]'], {})
     """
+    level = min((len(line) - len(line.lstrip()) for line in lines), default=0)
     for name, initial in list(states.items()):
         used = re.compile(rf"\b{name}\b")
         at = [number for number, line in enumerate(lines) if used.search(line)]
-        set_once = re.compile(rf" *{name} = ")
+        set_once = re.compile(rf" {{{level}}}{name} = ")  # on every way to what reads it
         if not at or LITERAL.fullmatch(initial) is None or set_once.match(lines[at[0]]) is None \
                 or any(re.search(rf"\b{name} \W?=[^=]", lines[number]) for number in at[1:]):
             continue

@@ -34,7 +34,7 @@ from kayrx.nodes.values import EMPTY
 from kayrx.plan.emit import Emitter
 from kayrx.plan.labels import uniquely
 from kayrx.plan.plan import Plan, Step, every
-from kayrx.plan.traits import is_pool, is_stage, parks, waits
+from kayrx.plan.traits import is_pool, parks, waits
 
 
 class Barrier:
@@ -73,8 +73,8 @@ KEPT: dict[type[Node], str] = {
 """The variables of each node that hold state; beside them the ids of what it has absorbed."""
 
 STATELESS = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, select.IgnoreElements, about.Stamp,
-             growth.Expand, flow.Backpressure, ends.Each, ends.SinkTo, units.Unit, units.Share, Checkpoint,
-             combine.Merge, combine.Broadcast, combine.Partition, combine.Branch, sides.Balance)
+             growth.Expand, flow.Backpressure, flow.RateLimit, ends.Each, ends.SinkTo, units.Unit, units.Share,
+             Checkpoint, combine.Merge, combine.Broadcast, combine.Partition, combine.Branch, sides.Balance)
 
 
 # -- what can be saved ---------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def check(plan: Plan) -> None:
             raise CompileError(f"{mark}: {fan.where} replays what it holds; leave replay= out")
     for gate in plan.gates:
         if flow.plain(gate.overflow) != "block" or isinstance(gate.overflow, flow.Coalesced):
-            raise CompileError(f"{mark}: {gate.reason} a gate that may drop or join items ({gate.overflow}), and what "
-                               "it loses differs from run to run; use overflow='block'")
+            raise CompileError(f"{mark}: a gate ({gate.reason}) may drop or join items ({gate.overflow}), and what it "
+                               "loses differs from run to run; use overflow='block', or also_to for wire_tap")
     sources = [s.head for s in plan.segments if s.head is not None and s.head.node.role == "source"]
     waiting = [step for step in sources if waits(step.node)]
     if len(sources) > 1 and waiting:
@@ -136,7 +136,7 @@ def check_step(step: Step, mark: str, plan: Plan) -> None:
         if getattr(node, "replayable", None) is None and getattr(node, "cursor", None) is None:
             raise CompileError(f"{mark}: {step.where} cannot go back to where it was; give a list, kx.lines(path), an "
                                "object with read(cursor, n), or kx.source(connect, cursor=)")
-    elif not isinstance(node, (*KEPT, *STATELESS)) or (is_stage(step) and plan.loop):
+    elif not isinstance(node, (*KEPT, *STATELESS)):
         raise CompileError(f"{mark}: what {step.where} holds cannot be saved (it keeps time, joins lanes or hosts an "
                            "Rx operator); do its work in a graph of its own, after the one with the checkpoint")
     elif isinstance(node, groups.Grouping) and any(map(parks, step.inner)) and plan.loop:

@@ -180,8 +180,8 @@ def rest(e: Emitter, ended: str, *, looks: bool = True, hot: bool = False) -> No
     """Between two slices: leave if done, hold while paused, let others run if it is time."""
     stops(e)
     e.indent("if signal:")
-    if hot:
-        e.line("if await run.hold(control): control(False)")  # the source ends when its queue is empty
+    if hot or e.saves:
+        e.line("if await run.hold(control): control(False)")  # the source ends when it is read empty, or saved
     else:
         e.line("if await run.hold(control): break")
     e.line("continue")

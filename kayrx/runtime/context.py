@@ -50,7 +50,7 @@ class Context:
         self.gates: list[Gate] = []
         self.controls: list[Callable[[bool], None]] = []
         self.stoppables: list[Stoppable] = []
-        self.shuts: dict[Any, Callable[[], None]] = {}  # how a hot source is told to push no more
+        self.shuts: dict[int, Callable[[], None]] = {}  # how a hot source is told to push no more
         self.closers: list[Callable[[], Awaitable[None]]] = []  # what is left open between two items
         self.holders: list[Any] = []
         self.workers: list[Any] = []

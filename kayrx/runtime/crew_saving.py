@@ -29,8 +29,8 @@ class SavingCrew(Crew):
         while not self.over:
             if self.barred:
                 await self.idle_until_woken()
-            elif self.signal and await self.run.hold(self.control):
-                break
+            elif self.signal and not self.run.stopping:  # a source that is stopped ends by itself
+                await self.run.hold(self.control)
             elif self.source is not None:
                 item = next(self.source, END)
                 if type(item) is not Barrier:

@@ -107,7 +107,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
     segment = next(s for s in plan.segments if s.head is not None and s.head.node is node)
     if node.kind == "publisher":
         async with QueueSubscriber(node.what, 16) as subscriber, aclosing(subscriber.read(run)) as read:
-            run.shuts[node] = subscriber.shut
+            run.shuts[id(node)] = subscriber.shut
             async for item in read:
                 yield item
         return
@@ -130,7 +130,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
     timers = LoopScheduler(run.backend)
     on_ours = {"scheduler": timers} if isinstance(node.what, Observable) else {}
     subscription = node.what.subscribe(offer, failed, queue.close, **on_ours)
-    run.shuts[node] = shut
+    run.shuts[id(node)] = shut
     try:
         async with aclosing(queue.read(run, node.where)) as read:
             async for item in read:

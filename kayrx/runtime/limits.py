@@ -27,7 +27,8 @@ NAMED: dict[tuple[str, str], Any] = {}
 def shared(guard: CircuitBreaker | Bulkhead, guarded: Guarded, make: Callable[[], Any]) -> Any:
     """The state of a guard: that of its name, or of this run."""
     if guard.shared is not None:
-        return NAMED.setdefault((guard.word, guard.shared), make())  # one step of the interpreter
+        found = NAMED.get((guard.word, guard.shared))  # and set in one step of the interpreter, for other threads
+        return NAMED.setdefault((guard.word, guard.shared), make()) if found is None else found
     limits = guarded.run.limits
     found = limits.get(id(guard))
     if found is None:

@@ -23,6 +23,8 @@ from kayrx.plan.traits import is_pool, step_waits
 from kayrx.plan.turns import turns
 from kayrx.runtime.resources import wanted
 
+SAVING = ("run", "await", "start", "stream")
+
 
 class Program:
     """The code of a plan; each shape is linked when it is first asked for."""
@@ -44,12 +46,6 @@ class Program:
         """The runs before the last one, as generators that the next pulls."""
         return self._pumps(self.plan.segments[0].runs[:-1], yields=True, hands=True)
 
-    def _refuse(self, face: str) -> None:
-        """Raise CompileError for a face on which a checkpoint could not be saved."""
-        if self.saves and (step := checkpoint_of(self.plan)) is not None:
-            raise CompileError(f"{step.where} cannot save through {face}; use run(), collect(), await, start() or "
-                               "stream()")
-
     def _pumps(self, runs: Sequence[tuple[Step, ...]], *, hands: bool = False, **how: bool) -> tuple[Code, ...]:
         """Runs as pumps, each read by the next; the first of the plan gives items their ids."""
         segment = self.plan.segments[0]
@@ -70,22 +66,18 @@ class Program:
 
     @cached_property
     def gen(self) -> Code:
-        self._refuse("async for")
         return self._pumps(self.plan.segments[0].runs[-1:], yields=True)[0]
 
     @cached_property
     def rests(self) -> tuple[Code, ...]:
         """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
-        self._refuse("publisher(), processor() or replays of an Observable")
         return self._pumps(self.plan.segments[0].runs, yields=True, rests=True)
 
     @cached_property
     def push(self) -> shapes.Pushes:
-        self._refuse("an Observable face")
         return shapes.Pushes(tuple(shapes.push(run, self.options) for run in self.plan.segments[0].runs))
 
     def call(self, blame: Callable[[Exception], None]) -> Code:
-        self._refuse("graph(item)")
         self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame, bare=self.bare))
         return self._calls[-1]
 
@@ -137,7 +129,6 @@ class Program:
     @cached_property
     def agen(self) -> Code:
         """The one segment of a plan that waits, as an async generator."""
-        self._refuse("async for")
         return segments.segment(self.plan.segments[0], self.plan.gates, self.options, yields=True)
 
     @cached_property
@@ -203,6 +194,8 @@ def must_be_fed(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
     if plan.open_input:
         raise GraphError(f"cannot {verb} an open graph: {graph.nodes[0].where} waits for items; "
                          "write kx.source(items) >> graph, or graph(item) for one")
+    if verb not in SAVING:
+        must_not_save(plan, verb)
 
 
 def must_be_open(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
@@ -211,3 +204,11 @@ def must_be_open(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
         raise GraphError(f"{verb} needs a graph that is open at its input; {graph.nodes[0].where} brings items")
     if plan.sinks:
         raise GraphError(f"{verb} needs a graph that is open at its output; {graph.nodes[-1].where} is a sink")
+    must_not_save(plan, verb)
+
+
+def must_not_save(plan: Plan, verb: str) -> None:
+    """Raise CompileError if there is a checkpoint, from which nothing that is used so could go on."""
+    if isinstance(plan.options, Saving) and (step := checkpoint_of(plan)) is not None:
+        raise CompileError(f"{step.where}: a graph is saved by run(), collect(), await, start() and stream() alone, "
+                           f"and this is: {verb}; leave the checkpoint out")

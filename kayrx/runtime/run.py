@@ -231,7 +231,7 @@ class Run:
     def events(self) -> list[dict[str, Any]]:
         """What has happened, in order: a dict each, with ``event`` and its facts.
 
-        Retries, fallbacks, letters, drops and failures are always told; the fate of every item, by
+        Retries, fallbacks, letters, drops, checkpoints and failures are always told; the fate of every item, by
         id, in a run made by ``start(events=True)``.  Memory: grows with the run.
         """
         return list(self._running.run.ledger.log)

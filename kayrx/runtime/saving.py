@@ -22,9 +22,10 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, ToList
-from kayrx.plan.keeping import Barrier, checkpoint_of, stateful_steps
+from kayrx.plan.keeping import Barrier, checkpoint_of, packed, stateful_steps, unpacked
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.guards import now
+from kayrx.runtime.seeking import Mark
 from kayrx.runtime.threaded import do
 
 if TYPE_CHECKING:
@@ -63,8 +64,12 @@ class Saver:
         self.sources = {id(s.head.node): s.head.label for s in self.segments
                         if s.head is not None and s.head.node.role == "source"}
         self.nodes = {name: s.node.word for name, s in stateful_steps(run.program.plan).items()}
-        self.given = dict.fromkeys(self.sources, 0)    # items, by source
+        self.marks = {id(s.head.node): Mark(s.head.node) for s in self.segments
+                      if s.head is not None and id(s.head.node) in self.sources}
+        self.asked = False                             # a barrier is wanted of some source
         self.told = dict.fromkeys(self.sources, 0)     # the barrier that a source has given last
+        self.ahead: dict[int, tuple[Any, Any]] = {}    # the item on its way from a source that waits, and its place
+        self.finished: set[int] = set()
         self.wanted = self.saved = 0
         self.pending: dict[int, Pending] = {}
         self.over: dict[int, str] = {}                 # the results of segments that have ended
@@ -95,8 +100,9 @@ class Saver:
         for key, label in self.sources.items():
             if label in saved["sources"]:
                 cursor, given = saved["sources"][label]
-                self.run.cursors[key] = self.read(cursor, label)
-                self.given[key] = self.run.ledger.counts[label] = given
+                self.run.cursors[key] = place = self.read(cursor, label)
+                self.run.ledger.counts[label] = given
+                self.marks[key].begin(place, given)
             self.told[key] = self.wanted
 
     def check_fits(self, saved: dict[str, Any]) -> None:
@@ -142,20 +148,32 @@ class Saver:
 
     def position(self, head: Step) -> Callable[[], int]:
         """The ordinal of the item that a source gave last."""
-        return lambda: self.given[id(head.node)] - 1
+        mark = self.marks[id(head.node)]
+        return lambda: mark.given - (not mark.hand)
 
     def ask(self) -> None:
         """It is time: unless a checkpoint is under way, the sources give a barrier next."""
         if not self.pending and self.saved == self.wanted:
             self.wanted += 1
+            self.asked = True
+
+    def reached(self, node: Node) -> None:
+        """The item on its way has gone it: a retry or a resume begins behind it."""
+        mark = self.marks[id(node)]
+        mark.reached(*self.ahead.pop(id(node)))
+        self.run.cursors[id(node)] = mark.place
 
     def wants(self, node: Node) -> bool:
         return self.told[id(node)] < self.wanted
 
     def finals(self, node: Node) -> Iterator[Barrier]:
-        """A source has ended: its end is worth a checkpoint."""
-        if not self.wants(node):
-            self.wanted += 1
+        """A source has ended, or is stopped: its end is worth a checkpoint."""
+        if id(node) in self.ahead:
+            self.reached(node)
+        if id(node) not in self.finished:
+            self.finished.add(id(node))
+            self.wanted += not self.wants(node)
+            self.asked = True
         while self.wants(node):
             yield self.barrier(node)
 
@@ -163,8 +181,9 @@ class Saver:
         """The barrier that a source owes; its place goes into the checkpoint."""
         number = self.told[id(node)] = self.told[id(node)] + 1
         label = self.sources[id(node)]
-        place = self.run.cursors.get(id(node))
-        self.begun(number).sources[label] = [self.written(place, label), self.given[id(node)]]
+        self.asked = any(told < self.wanted for told in self.told.values())
+        mark = self.marks[id(node)]
+        self.begun(number).sources[label] = [self.written(mark.place, label), mark.given]
         return Barrier(number)
 
     def begun(self, number: int) -> Pending:
@@ -176,6 +195,15 @@ class Saver:
         return self.pending[number]
 
     # -- segments --------------------------------------------------------------------------------
+
+    def keep(self, barrier: Barrier, step: Step, value: Any) -> None:
+        """What a stage holds when a barrier comes."""
+        self.pending[barrier.number].states[step.label] = self.written({"held": packed(value)}, step.label)
+
+    def brought(self, step: Step, value: Any) -> Any:
+        """What a stage begins with: what was kept, else ``value``."""
+        kept = self.kept.get(step.label)
+        return value if kept is None else unpacked(value, kept["held"])
 
     def part(self, barrier: Barrier, held: Held) -> None:
         """What some steps of a segment hold."""
@@ -194,7 +222,15 @@ class Saver:
             await gate.put(barrier)
             if segment.fed in ("iter", "aiter"):  # a source is read only while there is room
                 await gate.room()
+        self.flush(segment)
         await self.met(index, barrier.number)
+
+    def flush(self, segment: Segment) -> None:
+        """What a sink has taken leaves this process before it counts as sent."""
+        node = segment.sink.node if segment.sink is not None else None
+        if isinstance(node, SinkTo):
+            target = self.run.opened[node.target] if isinstance(node.target, Opens) else node.target
+            getattr(target, "flush", lambda: None)()
 
     def at_now(self, index: int, barrier: Barrier, held: Held) -> None:
         """`at` in a plan of one function."""
@@ -218,7 +254,7 @@ class Saver:
         return sealed(json.dumps({
             "version": VERSION, "number": number, "exact": self.run.ledger.exact, "nodes": self.nodes,
             "places": places, "sources": pending.sources, "counts": pending.counts, "states": pending.states,
-            "over": over}))
+            "over": over}, separators=(",", ":")))
 
     # -- segments that have ended ----------------------------------------------------------------
 

@@ -111,6 +111,13 @@ def opened(node: ends.Source, run: Context) -> Any:
     return node.what(run.cursors.get(id(node))) if node.cursor is not None else node.what()
 
 
+def readable(node: ends.Source, run: Context) -> Any:
+    """What a source reads on a loop."""
+    if node.kind == "replayable":
+        return replayed(node, run)
+    return node.what if node.kind in ("async", "iterable") else opened(node, run)
+
+
 def remembered(node: ends.Source, run: Context, items: Iterator[Any]) -> Iterator[Any]:
     """The items; the cursor of each is kept once it has been accepted."""
     for item in items:
@@ -146,14 +153,14 @@ async def _(node: ends.Source, run: Context) -> AsyncIterator[Any]:
         once(node)
     if node.on is not None:
         def begun() -> Iterator[Any]:
-            return iter(node.what if node.kind == "iterable" else opened(node, run))
+            return iter(readable(node, run))
 
         async with aclosing(in_thread(begun, node.on, 1)) as read:
             async for item in read:
                 yield item
                 remember(node, run, item)
         return
-    what = node.what if node.kind in ("async", "iterable") else opened(node, run)
+    what = readable(node, run)
     if inspect.isawaitable(what):
         what = await what
     if hasattr(what, "__aiter__"):
@@ -262,19 +269,25 @@ class Stoppable:
 
     async def __anext__(self) -> Any:
         if self.interrupt.fired:
-            raise StopAsyncIteration
+            return self.end()
         try:
             item = await self.interrupt.over(self.items.__anext__(), self.run.backend)
         except Interrupted:
-            raise StopAsyncIteration from None
+            return self.end()
         if self.run.paused:
             await self.run.hold(lambda _: None)
         self.given += 1
         return item
 
+    def end(self) -> Any:
+        """It is stopped: the barriers that it owes, then the end."""
+        for barrier in self.run.saver.finals(self.node) if self.run.saver is not None else ():
+            return barrier
+        raise StopAsyncIteration
+
     def stop(self) -> None:
         """Give no more than what a hot source has pushed already; end the wait of any other."""
-        self.run.shuts.get(self.node, self.interrupt.fire)()
+        self.run.shuts.get(id(self.node), self.interrupt.fire)()
 
     async def aclose(self) -> None:
         close = getattr(self.items, "aclose", None)

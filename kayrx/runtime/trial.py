@@ -18,6 +18,7 @@ from kayrx.graph.expr import Expr
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.join import is_fed, join
 from kayrx.graph.node import Node
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, Source
 from kayrx.nodes.flow import Coalesced, Conflate
 from kayrx.nodes.transform import Map
@@ -90,7 +91,7 @@ class Trial:
         self.watches: dict[int, Watch] = {}
 
     def series(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-        return tuple(self.node(node) for node in nodes)
+        return tuple(self.node(node) for node in nodes if not isinstance(node, Checkpoint))
 
     def node(self, node: Node) -> Node:
         if isinstance(node, Map | Source) and node.on is not None:

@@ -7,7 +7,8 @@
     WS     path/ws         all of it on one socket, with demand: `kayrx.serve.websocket`
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
-``Accept`` chooses SSE (the default) or NDJSON.  The common run is the session ``shared``.
+``Accept`` chooses SSE (the default) or NDJSON; ``?protocol=ai-sdk`` and ``?protocol=ag-ui`` speak to their clients.
+The common run is the session ``shared``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from kayrx.errors import GraphError, MissingDependency
 from kayrx.graph.graph import Graph
 from kayrx.nodes.values import needs_function, span
 from kayrx.runtime.backend import current
+from kayrx.serve.ag_ui import ag_ui
+from kayrx.serve.ai_sdk import ai_sdk
 from kayrx.serve.events import Refused
 from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked, read
@@ -131,6 +134,7 @@ class Served:
         self.hub, self.inputs, self.authorize, self.origins, self.hosts = hub, inputs, authorize, origins, hosts
         self.limits, self.control, self.page, self.heartbeat, self.timeout = limits, control, page, heartbeat, timeout
         self.protocols: dict[str, Protocol] = {p.media_type: p for p in (sse(), ndjson())}
+        self.named: dict[str, Protocol] = {"ai-sdk": ai_sdk(), "ag-ui": ag_ui()}
         self.counters: Counters | None = None
 
     def routes(self, path: str, middleware: list[Middleware]) -> list[BaseRoute]:
@@ -212,7 +216,8 @@ class Served:
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
         session = self.hub.open(*given, owner=allowed.owner)
         url = f"{request.url.path.rstrip('/')}/{session.id}"
-        if any(kind in request.headers.get("accept", "") for kind in self.protocols):
+        if "protocol" in request.query_params or any(
+                kind in request.headers.get("accept", "") for kind in self.protocols):
             return self.answer(request, session, allowed, client, {"X-Session": session.id})
         return JSONResponse({"session": session.id, "events": url}, 201, {"Location": url})
 
@@ -247,9 +252,11 @@ class Served:
 
     def answer(self, request: Request, session: Session, allowed: Allowed, client: str,
                headers: dict[str, str] | None = None) -> Response:
-        protocol = self.protocol(request.headers.get("accept", "*/*"))
+        name = request.query_params.get("protocol")
+        protocol = self.named.get(name) if name else self.protocol(request.headers.get("accept", "*/*"))
         if protocol is None:
-            return JSONResponse({"error": "not acceptable", "message": f"there are {', '.join(self.protocols)}"}, 406)
+            known = [*self.protocols, *(f"?protocol={name}" for name in self.named)]
+            return JSONResponse({"error": "not acceptable", "message": f"there are {', '.join(known)}"}, 406)
         seen = request.headers.get("last-event-id") or request.query_params.get("after")
         after = seen[:CURSOR] if seen is not None else 0
         if session.finished(after):

@@ -79,11 +79,16 @@ class Subscription:
         """For how many seconds from now the run may wait for it: long enough for its turn if it is ready to read."""
         return PATIENCE if self._busy is None else self._busy + self._left - self.session.backend.now()
 
+    @property
+    def busy(self) -> bool:
+        """True while it has a batch in hand, and has not asked for more."""
+        return self._busy is not None
+
     def waited(self, seconds: float) -> None:
-        """The run has waited for it; what is spent comes back at a hundredth of the time."""
+        """The run has waited for it while it was busy; what is spent comes back at a hundredth of the time."""
         now = self.session.backend.now()
         earned, self._since = (now - self._since) / 100, now
-        self._left = min(PATIENCE, self._left + earned) - (seconds if self._busy is not None else 0.0)
+        self._left = min(PATIENCE, self._left + earned) - seconds
 
     def cursor(self, event: Event) -> str | None:
         """The id of an event for a protocol; None for one that cannot be replayed."""

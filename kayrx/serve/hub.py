@@ -211,6 +211,7 @@ class Hub:
             raise RunError(f"world.secret gave {len(id)} characters or an id twice; it must give {SHORTEST} and more "
                            "that nobody can guess")
         session = self.sessions[id] = Session(self, id, graph, self.options, owner)
+        session.inputs = inputs
         self.host.start_soon(self._expire, session)
         return session
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
@@ -33,11 +34,12 @@ log = logging.getLogger(__name__)
 
 
 class Protocol(NamedTuple):
-    """How events become bytes over HTTP: the media type, the encoder, and what is sent before the first event."""
+    """How events become bytes over HTTP: the media type, the encoder, what is sent before all events, and headers."""
 
     media_type: str
     frames: Frames
     prelude: bytes = b""
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def refusal(error: Refused, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -65,6 +67,7 @@ class Streamed(EventSourceResponse):
                          send_timeout=timeout)
         self.headers["Cache-Control"] = "no-cache, no-store, no-transform"
         self.headers["X-Content-Type-Options"] = "nosniff"
+        self.headers.update(protocol.headers)
         self.protocol, self.expires, self._door = protocol, expires, door
         self._scope = anyio.CancelScope()
         self.client = Subscription(session, after, session.bounds(outbox), heartbeat, self._let_go, name)

@@ -39,6 +39,7 @@ class Session:
         self.log = Log(options.keep, self.backend.now)
         # Names this run, so that a cursor of another one is none here.  It is told to all, so it is not the id's.
         self.tag = "".join(c for c in options.world.secret() if c.isascii() and c.isalnum())[:8]
+        self.inputs: tuple[Any, ...] = ()    # what it was started with
         self.clients: list[Subscription] = []
         self.run: Run | None = None
         self.state: State = "waiting"

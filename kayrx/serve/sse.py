@@ -31,6 +31,8 @@ def frame(event: Event, id: str | None) -> bytes:
 
     >>> frame(Event(7, "data", "a\\nb"), "k3Jx-7")
     b'id: k3Jx-7\\ndata: "a\\\\nb"\\n\\n'
+    >>> frame(Event(9, "data", "two", 2), "k3Jx-9")
+    b'id: k3Jx-9\\ncount: 2\\ndata: "two"\\n\\n'
     >>> frame(Event(0, "heartbeat"), None)
     b': heartbeat\\n\\n'
     """

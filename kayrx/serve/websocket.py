@@ -8,8 +8,7 @@ A client says, each message a JSON object:
     {"type": "cancel" | "stop" | "detach", "id": "r1"}                   end it; end it and keep what came; let it go on
     {"type": "ping", "data": any}   {"type": "pong"}
 
-and hears, ``id`` being the one that it has chosen:
-
+and hears, ``id`` being its own:
     {"id": "r1", "type": "started", "data": {"session": s, "run": "k3Jx"}}     ``after`` is f"{run}-{seq}"
     {"id": "r1", "seq": 7, "type": "data", "data": item}                       data, retract, resync, end, error
     {"id": "r1", "type": "refused", "data": {"error": reason, "message": m}}   what it said has changed nothing

@@ -24,6 +24,7 @@ from kayrx.nodes import (
     flow,
     guards,
     instead,
+    limits,
     place,
     select,
     time,
@@ -138,6 +139,13 @@ def even_steps(k: int, m: int) -> list[RandomGraph]:
         RandomGraph(f"map(Picky({m})) >> fallback(neg)",
                     transform.map(Picky(m)) >> instead.fallback(operator.neg),
                     lambda xs: [x if Picky(m).takes(x) else -x for x in xs]),
+        RandomGraph(f"map(Picky({m})) >> circuit_breaker({LARGE}) >> deadline({LARGE}) >> catch(...)",
+                    transform.map(Picky(m)) >> limits.circuit_breaker(LARGE) >> limits.deadline(LARGE)
+                    >> instead.catch(lambda error, x: -x), lambda xs: [x if Picky(m).takes(x) else -x for x in xs]),
+        RandomGraph(f"map(Picky({m})) >> bulkhead(1) >> fallback(map(Picky({m})), map(abs))",
+                    transform.map(Picky(m)) >> limits.bulkhead(1)
+                    >> instead.fallback(transform.map(Picky(m)), transform.map(abs)),
+                    lambda xs: [x if Picky(m).takes(x) else abs(x) for x in xs]),
     ]
 
 
@@ -195,6 +203,9 @@ def waiting(k: int, m: int) -> list[RandomGraph]:
         ("map(Later(times))", transform.map(later), lambda xs: [*map(times(k), xs)]),
         (f"map(Later(times), concurrency={m})", transform.map(later, concurrency=m), lambda xs: [*map(times(k), xs)]),
         ("filter(Later(even))", select.filter(even), lambda xs: [x for x in xs if x % m == 0]),
+        (f"map(Later(times), concurrency={m}) >> bulkhead({m}) >> hedge(99)",
+         transform.map(later, concurrency=m) >> limits.bulkhead(m) >> limits.hedge(99),
+         lambda xs: [*map(times(k), xs)]),
         (f"map(Later(times)) >> timeout(9) >> retry({m})",
          transform.map(later) >> guards.timeout(9) >> guards.retry(m), lambda xs: [*map(times(k), xs)]),
         (f"map(Later(Picky({m}))) >> retry(2, backoff=constant(1)) >> skip_errors()",

@@ -70,3 +70,13 @@ def test_a_failing_store_fails_the_run_without_a_guard() -> None:
     with pytest.raises(OSError, match="gone") as caught:
         kx.source(Store()).collect()
     assert "in node 'source'" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("how", [{}, {"on": kx.threads(1)}], ids=["on the loop", "in a thread"])
+def test_a_store_is_read_on_a_loop_and_in_a_thread_as_well(how: dict[str, Any], loop: str) -> None:
+    """Where a guard of it may wait, too: it is read on from where it was."""
+    async def same(x: int) -> int:
+        return x
+
+    graph = kx.source(Store(), **how) >> kx.retry(2, backoff=kx.constant(0.001)) >> kx.map(same)
+    assert graph.collect(backend=loop) == [*range(40)]

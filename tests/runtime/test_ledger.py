@@ -238,3 +238,18 @@ def test_a_run_without_events_carries_no_ids(loop: str) -> None:
 
     (told,) = run_virtual(main, loop)
     assert told["event"] == "skipped" and told["node"] == "inverse" and "id" not in told
+
+
+def test_a_failure_is_of_its_item_though_others_are_at_work(loop: str) -> None:
+    """While the call of one item waits, a crew in another task takes its own in hand."""
+    async def refused(x: int) -> int:
+        await anyio.sleep(0.5)
+        raise ValueError(x)
+
+    letters = kx.memory_letters()
+    graph = one_to(9) >> kx.map(pause, concurrency=3) >> kx.map(refused) >> kx.dead_letter(letters) >> kx.to_list()
+    fates, events, _ = fates_of(graph, loop)
+
+    assert fates == {"dead_letter": 9}
+    assert [e["id"][2] for e in events if e["event"] == "dead_letter" and "id" in e] == [*range(9)]
+    assert [letter.context["position"][2] for letter in letters.items()] == [*range(9)]

@@ -129,6 +129,23 @@ def test_what_a_call_begun_before_says_is_not_heard(virtual: Virtual) -> None:
     assert virtual(graph) == ["OSError", "CallTimeout", "ok"]
 
 
+def test_a_late_success_does_not_make_up_for_failures_after_it() -> None:
+    """A call that was let in before the circuit opened and closed again is no success in a row of its own."""
+    from kayrx.runtime.limits import Circuit
+
+    guard, told = kx.circuit_breaker(2, reset=0).nodes[0], list[Any]()
+    guarded: Any = type("Guarded", (), {"tell": lambda self, what, **facts: told.append(facts["state"])})()
+    guarded.step = type("Step", (), {"where": "here"})
+    guarded.run = type("Run", (), {"backend": type("Backend", (), {"shared": staticmethod(lambda: 5.0)})})
+    circuit: Any = Circuit()
+    early = circuit.enter(guard, guarded)
+    for ok in (False, False, True, False):
+        circuit.leave(circuit.enter(guard, guarded), ok, guard, guarded)
+    circuit.leave(early, True, guard, guarded)
+    circuit.leave(circuit.enter(guard, guarded), False, guard, guarded)
+    assert told == ["open", "half_open", "closed", "open"]
+
+
 # -- bulkhead ------------------------------------------------------------------------------------
 
 
@@ -170,6 +187,38 @@ def test_one_who_leaves_the_queue_gives_way(virtual: Virtual) -> None:
     assert virtual(graph(3.5)) == [3, "CallTimeout", "CallTimeout", "CallTimeout"]
     assert virtual(graph(4.5)) == [3, 1, "CallTimeout", "CallTimeout"]
     assert virtual(graph(9)) == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("limit", [4, 10])
+def test_a_seat_is_never_lost(limit: float, name: str, virtual: Virtual) -> None:
+    """One who is timed out in the queue, or at the very moment when the seat becomes his, leaves it to the next."""
+    async def call(seconds: float) -> float:
+        await anyio.sleep(seconds)
+        return anyio.current_time() - begin
+
+    begin = 0.0
+    ended: list[Any] = []
+
+    async def run(seconds: float, *guards: Any) -> None:
+        graph = kx.source([seconds]) >> kx.map(call) >> kx.bulkhead(1, queued=2, name=name)
+        for guard in guards:
+            graph = graph >> guard
+        ended.extend(await (graph >> kx.to_list()))
+
+    async def main() -> None:
+        nonlocal begin
+        begin = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, 10)
+            while ("bulkhead", name) not in NAMED:
+                await anyio.lowlevel.checkpoint()
+            group.start_soon(run, 1, kx.timeout(limit), kx.fallback("late"))
+            while not NAMED["bulkhead", name].line:
+                await anyio.lowlevel.checkpoint()
+            group.start_soon(run, 1)
+
+    virtual(main)
+    assert sorted(ended, key=str) == [10, 11, "late"] and NAMED["bulkhead", name].running == 0
 
 
 def test_a_named_bulkhead_is_one_for_all_threads(name: str) -> None:

@@ -135,6 +135,19 @@ def test_a_session_is_started_streamed_stopped_and_resumed(virtual: Virtual, twi
                              ["a", "b", {"reason": "complete"}], 43]
 
 
+@pytest.mark.parametrize(("control", "status"), [(False, 403), (True, 200)])
+def test_the_common_run_is_steered_only_where_that_is_allowed(
+        virtual: Virtual, twin: Any, tokens: Any, control: bool, status: int) -> None:
+    """It is everybody's: nobody stops it for the others unless the mount says control=True."""
+    async def main() -> list[int]:
+        app = Starlette()
+        mount(app, "/w", kx.source(tokens("abc")), control=control)
+        async with twin(app) as client:
+            return [(await client.ask(f"/w/shared/{verb}", "POST")).status for verb in ("detach", "resume", "stop")]
+
+    assert virtual(main) == [status] * 3
+
+
 async def owner(request: Any) -> Any:
     """Whom the header names; and what a hook may do wrong."""
     match request.headers.get("who"):
@@ -221,7 +234,7 @@ def test_foreign_origins_are_refused(virtual: Virtual, twin: Any, headers: Any, 
 @pytest.mark.parametrize(("body", "headers", "status"), [
     (b'{"text": 7}', {}, 422), (b"{", {}, 422), (b"\xff\xfe", {}, 422), (b"[" * 50_000, {}, 422),
     (b"x" * 70_000, {}, 413), ([b"x" * 40_000, b"x" * 40_000], {}, 413), (b"", {"content_length": "99999999"}, 413),
-    (b"{}", {"content_encoding": "gzip"}, 422), (b'{"text": "x"}', {}, 201)])
+    (b'{"text": "x"}', {"content_encoding": "gzip"}, 422), (b'{"text": "x"}', {}, 201)])
 def test_bad_input_is_refused_before_a_graph_is_made(virtual: Virtual, twin: Any, body: Any, headers: Any, status: int
                                                      ) -> None:
     """What is no JSON, not of the schema, too large, or packed has its status; the answer repeats none of it."""

@@ -141,6 +141,44 @@ def test_stop_detach_and_resume_work_together(virtual: Virtual, tokens: Any) -> 
     assert virtual(main) == ("running", [*"abc", ("end", {"reason": "stopped"})])
 
 
+def test_detach_also_holds_a_run_whose_time_is_running_out_and_resume_lets_it_go(
+        virtual: Virtual, tokens: Any) -> None:
+    """Detached while `cancel_after` waits: it goes on; resumed: the next client to leave is the last again."""
+    async def main() -> list[str]:
+        async with Hub(kx.source(tokens()), on_disconnect=cancel_after(2)) as hub:
+            session = hub.shared()
+            async with session.subscribe() as events:
+                await anext(events)
+            await anyio.sleep(1)
+            session.detach()
+            await anyio.sleep(3)
+            states = [session.state]
+            session.resume()
+            async with session.subscribe(None) as events:
+                await anext(events)
+            await anyio.sleep(3)
+            return [*states, session.state]
+
+    assert virtual(main) == ["running", "cancelled"]
+
+
+def test_a_client_that_drips_cannot_set_the_pace(virtual: Virtual) -> None:
+    """It reads a little just before its patience is over, again and again: it costs the others 0.25 s and 1 %, once."""
+    async def main() -> tuple[bool, float]:
+        async with Hub(kx.source(range(20_000))) as hub, anyio.create_task_group() as group:
+            async def drip() -> None:
+                async with hub.subscribe() as events:
+                    while await events.batch(16):
+                        await anyio.sleep(0.05)
+            group.start_soon(drip)
+            whole = len(await read(hub.subscribe())) == 20_001
+            seconds = anyio.current_time()
+        return whole, seconds
+
+    whole, seconds = virtual(main)
+    assert whole and seconds < 0.4
+
+
 def test_a_failure_ends_every_client_with_one_error(virtual: Virtual) -> None:
     """Of the message nothing is told unless `describe` says so; the hub and its other sessions go on."""
     def make(describe: Any) -> Any:

@@ -82,6 +82,20 @@ def test_each_policy_loses_what_it_says(policy: Any, seed: int) -> None:
             assert got[-1].seq == 199 and reader.dropped
 
 
+@pytest.mark.parametrize("policy", ["disconnect", "conflate"])
+def test_an_item_larger_than_the_outbox_waits_alone(policy: Any) -> None:
+    """Who takes each as it comes is never let go for its size; a second one beside it is too much."""
+    log = Log(Keep(), lambda: 0.0)
+    reader = Reader(log, Outbox(policy, bytes=100), join_text, 0)
+    for number in range(1, 4):
+        assert not reader.beyond(number, log.total + 10_000)
+        filled(log, ["x" * 9000])
+        assert [event.seq for event in reader.read(9, 1 << 20)] == [number]
+    filled(log, ["y" * 9000])
+
+    assert reader.beyond(5, log.total + 10_000) and (policy == "conflate" or not reader.enforce())
+
+
 def test_a_terminal_is_never_dropped_and_fills_no_place() -> None:
     """However full the outbox, the end comes, with the newest item before it."""
     for policy, expected in (("latest", [4, 5]), ("drop_oldest", [3, 4, 5])):

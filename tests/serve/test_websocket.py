@@ -87,7 +87,7 @@ def test_who_asks_for_many_gets_what_is_there_in_one_message(virtual: Virtual, t
 def test_what_is_no_item_needs_no_demand(virtual: Virtual, twin: Any) -> None:
     """A retraction before the first demand, and a failure, come at once (rules 2.9, 2.10)."""
     async def source() -> Any:
-        yield kx.Retract(0)
+        yield kx.Retract(1)
         yield "x"
         raise ValueError("no")
 

@@ -251,6 +251,8 @@ assert_type(kx.fibonacci(1, cap=9).wait(2), float)
 assert_type(texts >> kx.map(parse) >> kx.retry(2, jitter="decorrelated", deadline=5, resume="restart"),
             Graph[Never, int])
 assert_type(texts >> kx.map(parse) >> kx.fallback(kx.map(ask), -1) >> kx.on_error_return(0), Graph[Never, int])
+assert_type(kx.map(parse) >> kx.bulkhead(1) >> kx.fallback(parse) >> kx.fallback(kx.map(ask)), Graph[str, int])
+assert_type(kx.map(parse) >> kx.fallback(0) >> kx.catch(rescued) >> kx.on_error_return(0), Graph[str, int])
 assert_type(texts >> kx.map(parse) >> kx.catch(rescued) >> kx.fallback(0, resume="continue"), Graph[Never, int])
 assert_type(texts >> kx.map(ask) >> kx.hedge(after=1) >> kx.bulkhead(2, queued=3) >> kx.deadline(2), Graph[Never, int])
 assert_type(texts >> kx.each(parse) >> kx.circuit_breaker(rate=0.5, window=9, name="a") >> kx.deadline(2),

@@ -9,6 +9,7 @@ from typing import Any
 
 from kayrx.errors import RunError
 from kayrx.nodes import flow
+from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
@@ -90,7 +91,12 @@ async def _(node: flow.RateLimit, run: Context, step: Step, lanes: Sequence[Gate
                 await run.rest()
             continue
         wake = buckets.due
-        if lane.items and buckets.held < buckets.size:
+        if lane.items and type(lane.items[0]) is Barrier:
+            if not buckets.held:
+                await emit(pop(lane))
+                lane.taken -= 1  # it is no item
+                continue
+        elif lane.items and buckets.held < buckets.size:
             value = run.ledger.value(lane.items[0])
             asked = asked or (await called(node.key, value) if node.key else None, await price(node, step, value))
             room = buckets.room_at(asked[0], now)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kayrx.nodes import windows
+from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
@@ -15,13 +16,20 @@ from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 @stage.register(windows.Buffer)
 async def _(node: windows.Buffer, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
     (lane,), deadline = lanes, None
-    held: list[Any] = []
+    held: list[Any] = [] if run.saver is None else run.saver.brought(step, [])
+    if held:
+        deadline = run.backend.now() + (node.seconds or 0)
     while True:
         await any_of(run, lanes, deadline)
         if lane.items:
+            if type(item := pop(lane)) is Barrier and run.saver is not None:
+                run.saver.keep(item, step, held)
+                lane.taken -= 1  # it is no item
+                await emit(item)
+                continue
             if not held:
                 deadline = run.backend.now() + (node.seconds or 0)
-            held.append(pop(lane))
+            held.append(item)
         elif lane.closed:
             break
         if held and (len(held) == node.count or (deadline is not None and run.backend.now() >= deadline)):
