@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kayrx.io.grpc import grpc_client
     from kayrx.io.http import http_lines, sse_client
     from kayrx.io.lasting import ConnectionLost, Gap, RemoteError
-    from kayrx.io.posting import Answered, post_each
+    from kayrx.io.posting import Answered, Refusal, post_each
     from kayrx.io.websocket import websocket_client
 
 _HOMES = {
@@ -22,13 +22,13 @@ _HOMES = {
     "grpc": "grpc_client",
     "http": "http_lines sse_client",
     "lasting": "ConnectionLost Gap RemoteError",
-    "posting": "Answered post_each",
+    "posting": "Answered Refusal post_each",
     "websocket": "websocket_client",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = ["Answered", "ConnectionLost", "Gap", "RemoteError", "ServerSent", "grpc_client", "http_lines", "post_each",
-           "sse_client", "websocket_client"]
+__all__ = ["Answered", "ConnectionLost", "Gap", "Refusal", "RemoteError", "ServerSent", "grpc_client", "http_lines",
+           "post_each", "sse_client", "websocket_client"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
@@ -20,6 +20,8 @@ try:
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -30,11 +32,14 @@ class Answered:
 
 
 class Refusal(RunError):
-    """A server has answered 400 or more; ``status`` and the beginning of its ``body`` say why."""
+    """A server has answered 400 or more; ``status`` and the beginning of its ``body`` say why.
 
-    def __init__(self, message: str, status: int, body: bytes) -> None:
+    ``retry_after`` is its header of that name, which `retry` honours.
+    """
+
+    def __init__(self, message: str, status: int, body: bytes, retry_after: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.body = status, body
+        self.status, self.body, self.retry_after = status, body, retry_after
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Posting:
                     raise RunError(f"post_each({self.url!r}): an answer of more than {self.limit} bytes; raise limit=")
         if response.status_code >= 400:
             raise Refusal(f"post_each({self.url!r}): the server has answered {response.status_code}",
-                          response.status_code, bytes(found[:1000]))
+                          response.status_code, bytes(found[:1000]), response.headers.get("retry-after"))
         return Answered(response.status_code, bytes(found))
 
 
@@ -89,9 +94,9 @@ def same(item: Any) -> Any:
     return item
 
 
-def post_each(url: str, *, body: Callable[[Any], Any] = same, concurrency: int = 8, ordered: bool = True,
+def post_each(url: str, *, body: Callable[[T], Any] = same, concurrency: int = 8, ordered: bool = True,
               headers: Mapping[str, str] | None = None, seconds: float = 30.0, limit: int = 1 << 20,
-              client: Callable[[], Any] = http_client) -> Graph[Any, Answered]:
+              client: Callable[[], Any] = http_client) -> Graph[T, Answered]:
     """Post each item to a URL, ``concurrency`` at once, and give what the server answers.
 
     In:      ``body(item)`` as JSON, or as it is if it is bytes or text; default: the item.

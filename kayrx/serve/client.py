@@ -200,8 +200,6 @@ class Frames:
     def one(self, client: Subscription, event: Event) -> bytes:
         if not event.seq:
             return self._encode(event, None)
-        if len(client.session.clients) == 1:    # nobody to share it with
-            return self._encode(event, client.cursor(event))
         key = client.session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:

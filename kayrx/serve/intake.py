@@ -93,18 +93,18 @@ class Intake:
     def _crowded(self, size: int) -> bool:
         """True if somebody's outbox may have no room for so many bytes more."""
         log = self.session.log
-        return log.last >= self._items or log.total + size > self._bytes or self._blocked()
+        return log.last >= self._items or log.total + size > self._bytes or self._blocked(size)
 
-    def _blocked(self) -> bool:
-        """True if a client for whom the run waits is full."""
+    def _blocked(self, size: int) -> bool:
+        """True if a client for whom the run waits has no room for so many bytes."""
         for client in self._blocking:    # an item pays for this, and a generator is dear  # noqa: SIM110
-            if client.reader.full():
+            if client.reader.full(size):
                 return True
         return False
 
     async def _wait_for_room(self, size: int) -> None:
         """Wait for clients that block, and a moment for those that are about to read."""
-        while self._blocked():
+        while self._blocked(size):
             self._room = self.session.backend.park()
             try:
                 await self._room

@@ -79,10 +79,11 @@ class Reader:
         count, log = self.log.last - self.ends() - self.taken, self.log
         return count > self.bounds.items or (count > 1 and log.total - self.total + self.size > self.bounds.bytes)
 
-    def full(self) -> bool:
-        """`block`: what waits and what is in the client's hand fill the outbox."""
+    def full(self, size: int = 0) -> bool:
+        """`block`: what waits and what is in the client's hand leave no room for an item of this size."""
         log, count = self.log, self.log.last - self.done
-        return count >= self.bounds.items or (count > 0 and log.total - self.before >= self.bounds.bytes)
+        held = log.total - self.before
+        return count >= self.bounds.items or (count > 0 and held + size + OVERHEAD > self.bounds.bytes)
 
     def until(self) -> tuple[int, int]:
         """Up to which seq and how many bytes of the log there is nothing to enforce."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from typing import Any
 
 import anyio
 import pytest
+import websockets.asyncio.server
 
 import kayrx as kx
-from kayrx.io import ConnectionLost, Gap, RemoteError, http_lines, post_each, sse_client, websocket_client
-from kayrx.io.posting import Refusal
+from kayrx.io import ConnectionLost, Gap, Refusal, RemoteError, http_lines, post_each, sse_client, websocket_client
 
 pytestmark = pytest.mark.anyio
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
@@ -185,14 +186,15 @@ async def test_each_item_is_posted_a_bounded_number_at_once() -> None:
         await anyio.sleep(0.01)
         await near.send(answer("200 OK"))
 
-    no = answer("500 No", body="why")
+    no = answer("503 No", "Retry-After: 0.01\r\n", "why")
     async with server(*[take] * 6, no, no, answer("200 OK", body="long" * 9)) as at:
         posted = kx.source(range(6)) >> post_each(at.url, concurrency=3)
         seen = await (posted >> kx.map(lambda a: a.status) >> kx.to_list())
         assert seen == [200] * 6 and at.most == 3
         letters: list[kx.Letter] = []
         await (kx.source([{"n": 7}]) >> post_each(at.url) >> kx.retry(2) >> kx.dead_letter(letters) >> kx.to_list())
-        assert isinstance(letters[0].error, Refusal) and letters[0].attempts == 2 and letters[0].item == {"n": 7}
+        assert isinstance(letters[0].error, Refusal) and letters[0].error.body == b"why"
+        assert letters[0].attempts == 2 and letters[0].item == {"n": 7}
         with pytest.raises(kx.RunError, match="more than 9 bytes"):
             await (kx.source(["x"]) >> post_each(at.url, limit=9) >> kx.to_list())
 
@@ -232,3 +234,29 @@ def test_without_the_extra_the_remedy_is_told_when_a_client_is_made(package: str
             f"try: kayrx.io.{name}('http://x')\nexcept kayrx.errors.MissingDependency as e: print(e)")
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
     assert 'pip install "kayrx[clients]"' in told
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_socket_says_where_it_goes_on_and_how_much_it_takes(anyio_backend: str) -> None:
+    """Start, then resume behind the last event; items by credit; what comes twice is left out; pings are answered."""
+    heard: list[list[Any]] = []
+
+    async def serve(socket: Any) -> None:
+        said = [json.loads(await socket.recv())]
+        heard.append(said)
+        seen = len(heard) * 3 - 3
+        await socket.send('{"id":"k","type":"started","data":{"session":"s","run":"abcdefgh"}}')
+        await socket.send('{"type":"ping"}')
+        for seq in range(max(1, seen), seen + 4):
+            await socket.send(f'{{"id":"k","seq":{seq},"type":"data","data":{seq}}}')
+        said += [json.loads(await socket.recv()) for _ in range(2)]
+        if len(heard) == 3:
+            await socket.send('{"id":"k","seq":11,"type":"end","data":{"reason":"complete"}}')
+
+    async with websockets.asyncio.server.serve(serve, "127.0.0.1", 0) as at:
+        url = f"ws://127.0.0.1:{at.sockets[0].getsockname()[1]}"
+        client = websocket_client(url, input="x", credit=4, backoff=kx.constant(0))
+        assert await (client >> kx.map(lambda event: event.data) >> kx.to_list()) == list(range(1, 10))
+    assert [said[0].get("after") for said in heard] == [0, "abcdefgh-3", "abcdefgh-6"]
+    assert [said[0]["type"] for said in heard] == ["start", "resume", "resume"] and heard[1][0]["session"] == "s"
+    assert all({"type": "pong"} in said and {"type": "request", "id": "k", "n": 2} in said for said in heard)

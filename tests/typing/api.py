@@ -15,6 +15,8 @@ import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
+import kayrx.io
+import kayrx.serve
 import kayrx.testing as kit
 from kayrx.graph.graph import Graph, Sink
 
@@ -372,6 +374,13 @@ assert_type(kit.Faults(1).function(parse), Callable[..., Any])
 assert_type(kit.virtual_world(1), kx.World)
 kit.marbles(kx.take(2), 3)  # type: ignore[arg-type]
 kit.run_virtual(parse)  # type: ignore[arg-type]
+
+# -- clients
+assert_type(kayrx.io.sse_client("http://x", json=1), Graph[Never, kayrx.io.ServerSent])
+assert_type(kayrx.io.websocket_client("ws://x", input=1), Graph[Never, kayrx.serve.Event])
+assert_type(kayrx.io.http_lines("http://x") >> kx.map(parse), Graph[Never, int])
+assert_type(texts >> kayrx.io.post_each("http://x") >> kx.retry(2), Graph[Never, kayrx.io.Answered])
+kayrx.io.sse_client("http://x", gaps="none")  # type: ignore[arg-type]
 
 # -- wrong joins are type errors
 numbers >> kx.each(parse)  # type: ignore[operator]
