@@ -15,7 +15,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.graph import Guards, one
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.backoffs import AT_ONCE, JITTERS, Backoff, Jitter
-from kayrx.nodes.values import span, whole
+from kayrx.nodes.values import is_async, span, whole
 
 T = TypeVar("T")
 Errors = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -36,7 +36,7 @@ class Guard(Node):
     ``times``   True if it may cut a call short, so it needs something that can be cut
     ``stands``  True if it stands around every call from its beginning, not only where one fails
     ``pauses``  True if it may wait, so on a loop it parks the segment
-    ``obeys``   True if it waits where an error asks for it
+    ``obeys``   True if it may wait after an error
     ``drops``   True if an item ends in it
     """
 
@@ -168,6 +168,10 @@ class DeadLetter(Guard):
     @property
     def drops(self) -> bool:
         return True
+
+    @property
+    def obeys(self) -> bool:
+        return isinstance(self.store, Opens) or is_async(self.store.append)  # a file is written in a thread
 
     @property
     def local(self) -> bool:

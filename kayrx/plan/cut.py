@@ -156,8 +156,8 @@ class Cutter:
             return [self.stage(step, at, "needs an inbox for items and timers")]
         if self.loop and parks(step):
             straight = at.fed == "push" and not at.steps  # it reads a queue: nothing to do beside the call
-            if (at.waits and not (straight and not is_pool(step))) or (
-                    is_pool(step) and at.steps and (at.fed != "iter" or self.options.events)):
+            apart = at.fed != "iter" or self.options.events or any(map(rests, at.steps))
+            if (at.waits and not (straight and not is_pool(step))) or (is_pool(step) and at.steps and apart):
                 at = self.after(at, 1 if straight and at.asked else DEFAULT, f"{step.label} waits")
             at.waits = True
         elif not self.linear and at.steps and (not self.options.fuse or nested(at) >= NESTING):

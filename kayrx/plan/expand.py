@@ -14,7 +14,7 @@ from kayrx.nodes.limits import Budget, Deadline, Hedge
 from kayrx.plan.forms import has_form
 from kayrx.plan.fuse import NESTING
 from kayrx.plan.plan import Step
-from kayrx.plan.traits import ITEMWISE, STATEFUL, is_pool, is_stage, parks, waits
+from kayrx.plan.traits import ITEMWISE, STATEFUL, is_pool, is_stage, rests, waits
 
 
 def expand(nodes: Sequence[Node], prefix: str = "") -> list[Step]:
@@ -57,7 +57,7 @@ def body_of(node: Node) -> tuple[Step, ...]:
         if step.node.role != "step" or not has_form(step.node) or isinstance(step.node, flow.Backpressure):
             raise CompileError(f"{node.where}: {step.where} in its body needs a lane, and a body is one function; "
                                f"write that node after {node.word}()")
-    if sum(s.node.expands for s in steps) > NESTING and any(map(parks, steps)):
+    if sum(s.node.expands for s in steps) > NESTING and any(map(rests, steps)):
         raise CompileError(f"{node.where}: its body holds more than {NESTING} nested expansions (flat_map)")
     return steps
 

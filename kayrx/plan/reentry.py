@@ -2,6 +2,7 @@
 
 Nodes above are cut off.  Where branches meet below, only the one that the letter came from is kept, which
 needs a join that takes its items one by one; a `share` above the meeting point keeps all that listen to it.
+What fails in a loop goes through the rest of its body, and then round in the whole one.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kayrx.errors import GraphError
-from kayrx.graph.graph import Graph, graph_of
+from kayrx.graph.graph import Graph, graph_of, one
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes import combine, latest, units
 from kayrx.nodes.ends import ToList
+from kayrx.nodes.flow import Backpressure
 from kayrx.nodes.guards import DeadLetter
+from kayrx.nodes.loops import Loop
 from kayrx.plan.expand import expand
 from kayrx.plan.labels import uniquely
 from kayrx.plan.plan import Step
@@ -95,7 +98,7 @@ class Reentries:
             found.steps.append((step, inside))
             if isinstance(step.node, units.Share):
                 self.shared[step.node.identity] = Series(list(found.steps))
-            if step.node.role in ("fan_in", "fan_out"):
+            if step.node.role in ("fan_in", "fan_out") or isinstance(step.node, Loop):
                 inside += [self.series(g.nodes) for g in step.node.branches]
         return found
 
@@ -126,6 +129,8 @@ class Reentries:
             if not ways:
                 continue
             node = step.node
+            if isinstance(node, Loop):
+                return self.round(ways[0], step, inside, after)
             if node.role == "fan_out":
                 (way,) = ways
                 if node.aside or end_of(way) == "closed" or not after:
@@ -140,6 +145,15 @@ class Reentries:
                 raise Refused(f"{step.where} joins it with itself and with others")
             return self.joined(ways[0], step, after)
         return None
+
+    def round(self, way: list[Node], step: Step, inside: list[Series],
+              after: list[tuple[Step, list[Series]]]) -> list[Node]:
+        """``way``, the rest of a loop's body; then the loop itself for what is not done yet, and what follows it."""
+        if end_of(way) == "closed":
+            return way
+        (again,) = self.kept([(step, inside)])
+        done: Any = step.node.until  # type: ignore[attr-defined]
+        return [*way, combine.Partition(done, (one(Backpressure(1)), one(again))), combine.Merge(), *self.kept(after)]
 
     def joined(self, way: list[Node], join: Step, after: list[tuple[Step, list[Series]]]) -> list[Node]:
         """``way``, the one branch that is left of a join, and what follows it."""
@@ -161,5 +175,6 @@ class Reentries:
 def replaced(node: Node, graphs: list[Graph[Any, Any]], label: str) -> Node:
     """A node with other graphs inside, under its label."""
     place = next((f.name for f in fields(node) if f.name in ("graphs", "inputs")), None)
-    inside: dict[str, Any] = {place: tuple(graphs)} if place and node.role in ("fan_in", "fan_out") else {}
+    inside: dict[str, Any] = {place: tuple(graphs)} if place and node.role in ("fan_in", "fan_out") else \
+        {"body": graphs[0]} if isinstance(node, Loop) else {}
     return node.labelled(label) if not inside and node.label == label else replace(node, name=label, **inside)

@@ -111,8 +111,8 @@ def parks(step: Step) -> bool:
 
 
 def rests(step: Step) -> bool:
-    """True if the step parks, or would if an error asked for it."""
-    return parks(step) or any(g.obeys for s in (step, *step.inner, *step.beside) for g in s.guards)
+    """True if the step parks, or may after an error: one that says when to try again, or that becomes a letter."""
+    return parks(step) or any(g.obeys for g in step.guards) or any(rests(s) for s in (*step.inner, *step.beside))
 
 
 def blocks(step: Step) -> bool:

@@ -2,7 +2,7 @@
 
 Items inside are not followed one by one, for a body may drop, join and multiply them.  What has gone in
 without coming out is an estimate; it is set right whenever everything inside rests: all tasks of the body
-wait for an item, and none is there.
+wait for an item, and none that they wait for is there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ class Circle:
         back = next(i for i in entry.lanes if plan.gates[i].back)
         self.exit = plan.segments[plan.gates[back].origin or 0]
         inside = plan.segments[entry.index:plan.gates[self.exit.outs[0]].target]
-        self.body = inside[1:]
+        within = {entry.index}  # what stands below the entry; a source in the body keeps no loop open by itself
+        for gate in sorted(plan.gates, key=lambda g: g.origin or 0):
+            if gate.origin in within and gate.target is not None and gate.target <= inside[-1].index:
+                within.add(gate.target)
+        self.body = [s for s in inside[1:] if s.index in within]
+        self.within = {g.index for g in plan.gates if g.origin in within}
         # What never waits is done before the next comes in, so that all schedules give the same.
         self.most = node.size if any(parks(s) for seg in inside for s in (
             *every(seg.steps), *([seg.head] if seg.head and seg is not entry else []))) else 1
@@ -83,13 +88,18 @@ class Circle:
         return all(self.rests(segment) for segment in self.body)
 
     def rests(self, segment: Segment) -> bool:
+        """True if it has ended or waits for an item.
+
+        A join may hold what has no partner yet: it rests too, unless the partner comes from a source in the body.
+        """
         run = self.run
-        for i in segment.lanes:
-            lane = run.gates[i]
-            if lane.cancelled or (lane.closed and not lane.items):
-                continue
-            if lane.items or not (lane.reader in run.parks or lane.reader in run.idle):
-                return False
+        lanes = [(i, lane) for i in segment.lanes if not ((lane := run.gates[i]).cancelled
+                                                          or (lane.closed and not lane.items))]
+        waited = [(i, lane) for i, lane in lanes if lane.reader in run.parks or lane.reader in run.idle]
+        if lanes and (not waited or any(lane.items for _, lane in waited)):
+            return False
+        if any(lane.items for _, lane in lanes) and not all(i in self.within for i, _ in waited):
+            return False
         crew = run.crews.get(segment.index)
         return crew is None or crew.rests
 

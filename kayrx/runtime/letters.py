@@ -24,17 +24,19 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
         "error": error, "traceback": "".join(traceback.format_exception(error)), "time": run.world.wall(),
         "failed_at": failed_at(run, step, error)}
     ident = place_of(guarded, guard)
+    label = step.label if run.replay is None else step.node.label
+    later = label != step.label  # in a replay: the body of a loop stands there twice, and it has gone round
     before = run.replay.letter(ident) if run.replay is not None else None
-    if run.replay is not None and before is not None and len(ident) == 3 and before.node == step.label:
+    if run.replay is not None and before is not None and len(ident) == 3 and before.node == label and not later:
         known["attempts"] = before.attempts + attempts(error)
         return run.replay.failed_again(ident), replace(before, item=x, **known)
     run_id = run.id
-    node = step.label if guarded.inside is None else f"{guarded.inside}.{step.label}"
+    node = label if guarded.inside is None else f"{guarded.inside}.{label}"
     context: dict[str, Any] = {"run": run_id, "written": str(step.node.written or "")}
     graph = (guarded.inside or "").rpartition(".")[0] or filed_under(
         guard, run.program.nodes if run.replay is None else run.replay.nodes)
     if before is not None:  # it has got further than last time, and is still the same item of the same run
-        origin, ident = origin_of(before.id), (*before.context["position"], *ident[3:])
+        origin, ident = origin_of(before.id), (*before.context["position"], *ident[3:], *(["round"] if later else []))
     elif ident is not None and "." in (guard.name or "") and ident[0] in replayable(run):
         origin = graph
     else:

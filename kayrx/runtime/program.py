@@ -19,7 +19,7 @@ from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.keeping import checkpoint_of
 from kayrx.plan.plan import Options, Plan, Saving, Step, every
 from kayrx.plan.shapes import Code
-from kayrx.plan.traits import is_pool, step_waits
+from kayrx.plan.traits import is_pool, rests
 from kayrx.plan.turns import turns
 from kayrx.runtime.resources import wanted
 
@@ -143,7 +143,7 @@ class Program:
         """The steps inside a guarded unit: ``(item, run)`` to an iterator, async if any of them waits."""
         made = self._units.get(id(step))
         if made is None:
-            waits = any(step_waits(s) for s in step.inner)
+            waits = self.plan.loop and any(map(rests, step.inner))
             shape = segments.unit if waits else shapes.unit
             made = self._units[id(step)] = shape(step.inner, self.options)
         return made.function

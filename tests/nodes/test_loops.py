@@ -94,6 +94,24 @@ def test_a_body_that_multiplies_is_waited_for(loop: str) -> None:
     assert virtually(graph, loop) == [1] * 14
 
 
+def test_a_join_in_the_body_may_wait_for_a_partner(backend: str) -> None:
+    """What has none yet lets the next input in; at the end it is left over, as in any zip."""
+    body = kx.broadcast(kx.filter(ODD), kx.map(kx.it + 0)) >> kx.zip() >> kx.map(sum)
+
+    graph = kx.source(range(1, 9)) >> kx.loop(body, until=kx.it > 9)
+
+    assert sorted(graph.collect(backend=backend)) == [10, 10, 14]
+
+
+def test_what_a_source_in_the_body_holds_back_is_waited_for(loop: str) -> None:
+    """`pause_when` keeps items for a flag that is still to come, long after the input has ended."""
+    flags = kx.concat(kx.source([True]), kx.timer(50) >> kx.map(lambda _: False))
+
+    graph = kx.source([1, 5]) >> kx.loop(kx.pause_when(flags) >> DOUBLE, until=kx.it > 9) >> kx.to_list()
+
+    assert sorted(virtually(graph, loop)) == [10, 16]
+
+
 @pytest.mark.parametrize(("body", "out"), [
     (kx.sample(1), [12]), (kx.keep_alive(5, 9), [10, 12, 16]), (kx.delay(3), [10, 12, 16]),
 ], ids=["sample", "keep_alive", "delay"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -38,6 +39,14 @@ def awaiting(fn: Callable[[Any], Any], seconds: float = 0) -> Callable[[Any], An
 async def timed(graph: Any) -> tuple[Any, float]:
     start = anyio.current_time()
     return await graph, anyio.current_time() - start
+
+
+class Busy(Exception):
+    retry_after = 0.001
+
+
+def busy(x: Any) -> Any:
+    raise Busy(x)
 
 
 # -- the order of guards (rulings 9, 10) ---------------------------------------------------------
@@ -259,3 +268,31 @@ def test_the_outer_time_limit_wins_over_an_inner_one_at_the_same_moment(virtual:
         return scope.cancelled_caught
 
     assert virtual(main)
+
+
+SLOW = kx.source([1, 2]) >> kx.map(awaiting(abs))
+WHERE: dict[str, Callable[[Any], Any]] = {
+    "join": lambda g: kx.merge(SLOW, kx.source([3])) >> kx.map(busy) >> g,
+    "time": lambda g: SLOW >> kx.delay(0.001) >> kx.scan(lambda s, x: busy(x), 0) >> g,
+    "many": lambda g: SLOW >> kx.delay(0.001) >> kx.flat_map(busy) >> g,
+    "source": lambda g: kx.merge(SLOW, kx.source(lambda: busy(0)) >> g),
+    "before a pool": lambda g: kx.source([1, 2]) >> kx.map(busy) >> g >> kx.map(awaiting(abs), concurrency=2),
+    "after a pool": lambda g: kx.source([1, 2]) >> kx.map(awaiting(abs), concurrency=2) >> kx.map(busy) >> g,
+    "unit": lambda g: SLOW >> kx.unit(kx.map(busy) >> g >> kx.map(abs)) >> kx.skip_errors(),
+    "fallback": lambda g: SLOW >> kx.map(busy) >> kx.fallback(kx.map(busy) >> g),
+    "group": lambda g: SLOW >> kx.group_by(kx.it, kx.map(busy) >> g),
+    "loop": lambda g: SLOW >> kx.loop(kx.map(busy) >> g, until=kx.it),
+}
+
+
+@pytest.mark.parametrize("guard", ["a letter on disk", "asked for time"])
+@pytest.mark.parametrize("where", WHERE)
+def test_a_guard_may_wait_after_an_error_of_a_synchronous_step(where: str, guard: str, loop: str, tmp_path: Path
+                                                               ) -> None:
+    """Wherever the step stands on a loop: a letter is written in a thread, and an error may say when to try again."""
+    store = kx.json_letters(tmp_path / "letters.jsonl")
+    asked: Any = kx.dead_letter(store) if "disk" in guard else kx.retry(2) >> kx.skip_errors()
+
+    assert WHERE[where](asked).collect(backend=loop) in ([], [1, 2])
+
+    assert len(list(store.items())) in ((1, 2, 3) if "disk" in guard else (0,))

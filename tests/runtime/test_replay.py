@@ -480,6 +480,38 @@ def test_a_letter_enters_inside_a_unit_without_guards() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_letter_enters_a_loop_where_it_failed_and_goes_on_round(store: Any, way: str) -> None:
+    """In the turn that it was in, with what is above in the body left out; what fails in a later turn, in an inner
+    loop or below is a letter of its own."""
+    above, service, below = Service(*range(60)), Service(1, 3), Service()
+    inner = kx.loop(kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store) >> kx.map(kx.it + 1),
+                    until=kx.it % 2 == 1)
+    graph = (kx.source([1]) >> kx.map(kx.it * 1).named("f")
+             >> kx.loop(kx.map(above.ask) >> inner >> kx.map(kx.it + 0), until=kx.it > 6)
+             >> kx.map(below.ask).named("f") >> kx.dead_letter(store) >> kx.to_list())
+    assert graph.run() == []
+    failed = [(2, "f-2"), (4, "f-2"), (5, "f-2"), (6, "f-2"), (7, "f-3")]
+    for (item, node), results in zip(failed, [[[]], [[]], [[]], [[]], [[7]]], strict=True):
+        assert of(store) == [(item, node, 1)]
+        assert graph.replay(store) == (0, 1, 0, 0, ([],)) and of(store) == [(item, node, 2)]
+        above.seen()
+        service.known |= {item}
+        below.known |= {item} - {6}
+        assert graph.replay(store) == (1, 0, 0, 0, tuple(results))
+        assert item not in above.seen()
+
+    assert of(store) == [] and len(list(store.items(done=True))) == 5
+
+
+def test_a_letter_enters_a_side_of_a_loop() -> None:
+    """And nothing of it goes round."""
+    out: list[Any] = []
+    before, report = replayed(lambda f, letters: kx.source([1]) >> kx.loop(
+        kx.also_to(kx.map(f) >> letters >> kx.each(out.append)) >> kx.map(kx.it * 2), until=kx.it > 3) >> kx.to_list())
+    assert before == [4] and report == (1, 0, 0, 0, (None,)) and out == [1, 2]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
     """Each under a key of its own, also where one item gives several; none is sent into another node of that name."""
     store, service, outer = kx.memory_letters(99), Service(), Service(1, 2)

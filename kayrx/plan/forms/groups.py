@@ -5,7 +5,7 @@ from __future__ import annotations
 from kayrx.nodes import groups
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import end, item, of_parents
-from kayrx.plan.traits import parks
+from kayrx.plan.traits import rests
 
 
 def groups_of(e: Emitter) -> str:
@@ -15,7 +15,7 @@ def groups_of(e: Emitter) -> str:
 def waiting(e: Emitter) -> bool:
     """True if the body is an async generator: something in it waits, and a loop runs."""
     assert e.step is not None
-    return e.awaits and any(parks(step) for step in e.step.inner)
+    return e.awaits and any(rests(step) for step in e.step.inner)
 
 
 def given(e: Emitter, call: str) -> str:
