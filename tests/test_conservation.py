@@ -230,6 +230,10 @@ def wrong(case: Case, events: list[dict[str, Any]], metrics: Any, failure: BaseE
                 yield f"I1: {e['id']} ended as {e['event']} after {fates.get(e['id'])}"
             fates[e["id"]] = e["event"]
     yield from (f"I1: {ident} never ended" for ident in parents.keys() - fates.keys())
+    if failure is None and "take" not in case.code:  # a fate that was forgotten is told as cancelled at the end
+        yield from (f"I1: {ident} was let go by nobody" for ident, fate in fates.items() if fate == "cancelled")
+    yield from (f"I1: {e}, and its item is {fates.get(e['of'])}" for e in events if "id" not in e
+                and e["event"] in ("skipped", "dead_letter") and fates.get(e["of"]) not in (e["event"], "split"))
     if sum(e["event"] == "entered" for e in events) != len(parents):
         yield "I1: an id was used twice"
     delivered = [e["id"] for e in events if e["event"] == "delivered" and e["node"] == "case.append"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,14 @@ def told() -> Iterator[None]:
     """An error that the user can do something about is one line, and ends the command with 1."""
     try:
         yield
-    except (KayrxError, OSError, LookupError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (KayrxError, OSError, LookupError, sqlite3.Error) as error:
+        say("; ".join([f"error: {error}", *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Write a line, of whatever characters: an item may have half a surrogate pair in it."""
+    typer.echo(text.encode(errors="backslashreplace").decode(), err=err)
 
 
 def graph_at(target: str) -> Graph[Any, Any]:
@@ -87,6 +93,8 @@ def store_of(graph: Graph[Any, Any], path: Path | None) -> Any:
               if isinstance(guard, DeadLetter) and isinstance(guard.store, Opens)}
     named = {str(getattr(store, "path", store)): store for store in stores}
     if path is not None:
+        if not path.exists():
+            raise typer.BadParameter(f"there is no file {str(path)!r}")
         return named.get(str(path)) or (json_letters if path.suffix == ".jsonl" else sqlite_letters)(path)
     if len(named) != 1:
         raise typer.BadParameter(f"the graph has {len(named)} stores on disk{': ' if named else ''}"
@@ -104,8 +112,8 @@ def list_letters(target: Target, store: Store = None, node: Node = None, error: 
         for letter in store_of(graph_at(target), store).items(done):
             if Choice(node, error)(letter):
                 count += 1
-                typer.echo(f"{letter.id}\n    {short(item_text(letter))}\n    {short(f'{letter.kind}: {letter.error}')}"
-                           f"; {letter.attempts} attempt{'s' * (letter.attempts != 1)}, {moment(letter)}")
+                say(f"{letter.id}\n    {short(item_text(letter))}\n    {short(f'{letter.kind}: {letter.error}')}"
+                    f"; {letter.attempts} attempt{'s' * (letter.attempts != 1)}, {moment(letter)}")
         typer.echo(f"{count} {'done' if done else 'open'}")
 
 
@@ -117,7 +125,7 @@ def show_letter(target: Target, key: Annotated[str, typer.Argument(metavar="ID")
         if letter is None:
             raise LookupError(f"there is no letter {key!r} in the store")
         for name, value in fields(letter).items():
-            typer.echo(f"{name + ':':<10} {value}" if "\n" not in str(value) else f"{name}:\n{value}")
+            say(f"{name + ':':<10} {value}" if "\n" not in str(value) else f"{name}:\n{value}")
 
 
 @letters.command("replay")
@@ -135,7 +143,10 @@ def replay_letters(
     """
     with told():
         found = graph_at(target)
-        report: Replayed = found.replay(store_of(found, store), where=Choice(node, error, ids), graph=graph)
+        what = store_of(found, store)
+        if unknown := {*(ids or ())} - {letter.id for letter in what.items()}:
+            raise LookupError(f"there is no open letter {', '.join(sorted(map(repr, unknown)))} in the store")
+        report: Replayed = found.replay(what, where=Choice(node, error, ids), graph=graph)
         typer.echo(f"{report.done} done, {report.again} failed again, {report.left} left; "
                    f"{report.others} of other graphs")
         if report.again or report.left:

@@ -162,7 +162,8 @@ class DeadLetter(Guard):
 
     def __post_init__(self) -> None:
         if not hasattr(self.store, "append") and not isinstance(self.store, Opens):
-            raise GraphError("dead_letter(store): the store needs append(letter); a list will do")
+            raise GraphError(f"dead_letter(store): a {type(self.store).__name__} takes no letters, for it has no "
+                             "append(letter); use kx.sqlite_letters(path), or a list")
         check_errors("dead_letter", self.on)
 
     @property

@@ -72,6 +72,11 @@ KEPT: dict[type[Node], str] = {
 }
 """The variables of each node that hold state; beside them the ids of what it has absorbed."""
 
+CUT_BY: dict[type[Node], str] = {
+    windows.Sliding: "count step", groups.InWindows: "count", eventtime.WindowBy: "tumbling sliding session",
+}
+"""The numbers by which a node has cut what it holds; with others it would never end what was begun."""
+
 STATELESS = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, select.IgnoreElements, about.Stamp,
              growth.Expand, flow.Backpressure, flow.RateLimit, ends.Each, ends.SinkTo, units.Unit, units.Share,
              Checkpoint, combine.Merge, combine.Broadcast, combine.Partition, combine.Branch, sides.Balance)
@@ -83,6 +88,13 @@ STATELESS = (transform.Map, transform.FlatMap, transform.Tap, select.Filter, sel
 def checkpoint_of(plan: Plan) -> Step | None:
     """The checkpoint of a plan."""
     return next((step for step in every(plan.steps()) if isinstance(step.node, Checkpoint)), None)
+
+
+def kept_as(node: Node) -> str:
+    """What a state is told apart by: ``scan``, ``sliding(count=5, step=1)``."""
+    numbers = [f"{name}={value}" for name in CUT_BY.get(type(node), "").split()
+               if (value := getattr(node, name)) is not None]
+    return f"{node.word}({', '.join(numbers)})" if numbers else node.word
 
 
 def stateful_steps(plan: Plan) -> dict[str, Step]:

@@ -26,7 +26,7 @@ def passing(step: Step, marks: bool) -> tuple[Step, bool]:
     if getattr(step.node, "method", None) == "write":
         refuse(step, f"{step.where} writes, and cannot take back")
     if not keeps_count(step):
-        refuse(step, f"{step.where} may give more or fewer items than it takes")
+        refuse(step, f"{step.where} may have joined, left out, moved or remembered them")
     return replace(step, marked=True), True
 
 

@@ -18,7 +18,7 @@ from kayrx.nodes.units import Unit
 from kayrx.plan.probe import countable
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.attempts import Attempts
-from kayrx.runtime.guards_one import late, timed
+from kayrx.runtime.guards_one import following, late, timed
 from kayrx.runtime.interrupt import Interrupted
 from kayrx.runtime.sent import Differs, Sent
 
@@ -122,7 +122,7 @@ def opened(alternative: Any, x: Any, guarded: Guarded, *given: Any) -> AsyncIter
 
 @around_all.register(Fallback)
 async def _(guard: Fallback, open_: Open, x: Any, guarded: Guarded, *given: Any) -> AsyncIterator[Any]:
-    sent = Sent(guard.resume, guard.verify, guarded.step.label)
+    sent, last = Sent(guard.resume, guard.verify, guarded.step.label), None
     ways = [partial(open_, guarded, *given)]
     ways += [partial(opened, other, x, guarded) for other in guard.alternatives]
     for number, way in enumerate(ways):
@@ -138,6 +138,7 @@ async def _(guard: Fallback, open_: Open, x: Any, guarded: Guarded, *given: Any)
             sent.ended()
             return
         except Exception as error:
+            last = error if last is None else following(error, last)
             if isinstance(error, Differs) or number == len(guard.alternatives) or (
                     number == 0 and not data.matches(guard.on, error)) or (
                     sent.count and guard.resume == "before_first"):
@@ -163,9 +164,12 @@ async def _(guard: Catch, open_: Open, x: Any, guarded: Guarded, *given: Any) ->
         caught = error
     finally:
         await items.aclose()  # type: ignore[attr-defined]
-    async with aclosing(guarded.each_within(outputs(partial(guard.handler, caught), x))) as others:
-        async for item in others:
-            yield item
+    try:
+        async with aclosing(guarded.each_within(outputs(partial(guard.handler, caught), x))) as others:
+            async for item in others:
+                yield item
+    except Exception as error:
+        raise following(error, caught)
 
 
 @around_all.register(data.SkipErrors)

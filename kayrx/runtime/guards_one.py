@@ -37,6 +37,17 @@ def limit_of(guard: data.Timeout) -> tuple[float, str]:
                                    (guard.idle, "idle")) if s is not None)
 
 
+def following(error: Exception, before: Exception) -> Exception:
+    """``error`` was raised in the place of ``before``, and says so as one that is raised in an ``except`` does."""
+    known: BaseException | None = before
+    while known is not None:
+        if known is error:
+            return error
+        known = known.__context__
+    error.__context__ = error.__context__ or before
+    return error
+
+
 @singledispatch
 async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded) -> Any:
     """``call`` inside one guard; ``x`` is the input of the unit."""
@@ -80,7 +91,7 @@ async def _(guard: Fallback, call: Call, x: Any, guarded: Guarded) -> Any:
         try:
             value = await guarded.within(guarded.other(alternative, x))
         except Exception as error:
-            last = error
+            last = following(error, last)
             continue
         guarded.tell("fallback", last)
         return value
@@ -95,9 +106,12 @@ async def _(guard: Catch, call: Call, x: Any, guarded: Guarded) -> Any:
         if not data.matches(guard.on, error):
             raise
         caught = error
-    value = guard.handler(caught, x)
-    if inspect.isawaitable(value):
-        value = await guarded.within(value)
+    try:
+        value = guard.handler(caught, x)
+        if inspect.isawaitable(value):
+            value = await guarded.within(value)
+    except Exception as error:
+        raise following(error, caught)
     guarded.tell("fallback", caught)
     return value
 

@@ -22,7 +22,7 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, ToList
-from kayrx.plan.keeping import Barrier, checkpoint_of, packed, stateful_steps, unpacked
+from kayrx.plan.keeping import Barrier, checkpoint_of, kept_as, packed, stateful_steps, unpacked
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.guards import now
 from kayrx.runtime.seeking import Mark
@@ -63,7 +63,7 @@ class Saver:
         self.segments = run.program.plan.segments
         self.sources = {id(s.head.node): s.head.label for s in self.segments
                         if s.head is not None and s.head.node.role == "source"}
-        self.nodes = {name: s.node.word for name, s in stateful_steps(run.program.plan).items()}
+        self.nodes = {name: kept_as(s.node) for name, s in stateful_steps(run.program.plan).items()}
         self.marks = {id(s.head.node): Mark(s.head.node) for s in self.segments
                       if s.head is not None and id(s.head.node) in self.sources}
         self.asked = False                             # a barrier is wanted of some source
@@ -114,7 +114,7 @@ class Saver:
         for name, word in saved["nodes"].items():
             if name not in self.nodes:
                 raise RunError(f"{mark} holds the state of {name!r} ({word}), and no such node is in the graph; name "
-                               f"the node so with .named({name!r}), {begin}")
+                               f"the node so with .named({name.rpartition(' > ')[2]!r}), {begin}")
             if self.nodes[name] != word:
                 raise RunError(f"{mark} holds the state of {name!r} as of a {word}, and it is a {self.nodes[name]} "
                                f"now; give the new node another name, {begin}")

@@ -117,5 +117,23 @@ def test_a_wrong_target_says_what_is_wrong(target: str, said: str) -> None:
     assert said in flat(letters("list", target, code=2))
 
 
+def test_what_is_not_there_is_no_empty_store(project: Path) -> None:
+    """A file or an id that was mistyped is an error, and no file is made; neither shows a traceback."""
+    assert "there is no file 'no.db'" in flat(letters("list", "letters_app:answers", "--store", "no.db", code=2))
+    assert not (project / "no.db").exists()
+    assert letters("replay", "letters_app:answers", "nope", BAD, code=1) == \
+        "error: there is no open letter 'nope' in the store\n"
+    (project / "app.db").write_text("not a database " * 99)
+    said = letters("list", "letters_app:answers", "--store", "app.db", code=1)
+    assert said == "error: file is not a database; kayrx: in the letter store app.db\n"
+
+
+def test_any_text_can_be_shown() -> None:
+    """Half a surrogate pair in an item's error, which UTF-8 cannot write, is shown escaped."""
+    kx.sqlite_letters("failed.db").append(kx.Letter("k", "x", "g.parse", ValueError("\ud800!"), "", 1, 0.0))
+    assert r"ValueError: \ud800!" in letters("list", "letters_app:answers")
+    assert r"ValueError: \ud800!" in letters("show", "letters_app:answers", "k")
+
+
 def flat(text: str) -> str:
     return " ".join(text.replace("│", " ").split())

@@ -24,6 +24,10 @@ async def inverse_later(x: int) -> float:
     return 6 / x
 
 
+def gone(x: Any) -> Any:
+    raise OSError(x)
+
+
 def refuse(x: Any) -> Any:
     raise LookupError(x)
 
@@ -95,6 +99,24 @@ def test_a_handler_may_raise_and_may_wait(loop: str) -> None:
         graph.run(backend=loop)
     late = kx.source(["a"]) >> kx.map(inverse) >> kx.catch(ask) >> kx.to_list()
     assert run_virtual(lambda: awaited(late), loop) == ["a"]
+
+
+@pytest.mark.parametrize("guard", [kx.fallback(refuse), kx.fallback(gone, refuse),
+                                   kx.catch(lambda error, x: refuse(x))], ids=["fallback", "second", "catch"])
+@pytest.mark.parametrize("unit", [kx.map(inverse), kx.map(inverse_later) >> kx.timeout(9), kx.concat_map(inverse),
+                                  None], ids=["map", "in time", "many", "source"])
+def test_what_fails_in_its_place_tells_of_what_had_failed(unit: Any, guard: Any) -> None:
+    """The first error is the context of the last, as in an ``except``; else nobody would learn what was first."""
+    graph = kx.source(lambda: inverse(0)) if unit is None else kx.source([0]) >> unit
+    with pytest.raises(LookupError) as caught:
+        (graph >> guard).collect()
+
+    error: BaseException | None = caught.value
+    found = []
+    while error is not None:
+        found.append(type(error).__name__)
+        error = error.__context__
+    assert found[0] == "LookupError" and found[-1] == "ZeroDivisionError" and len(found) == len(set(found))
 
 
 def test_a_fallback_graph_with_two_outputs_for_one_is_an_error_of_its_item() -> None:

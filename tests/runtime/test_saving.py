@@ -461,8 +461,11 @@ def saved(body: Graph[Any, Any], **options: Any) -> kx.CheckpointStore:
     (kx.scan(add, 0).named("total"), kx.scan(add, 0).named("sum"), "the state of 'total' .scan., and no such node"),
     (kx.skip(1), kx.skip(1) >> kx.distinct(), "holds no state of 'distinct' .distinct.: the node is new"),
     (kx.skip(1).named("a"), kx.take(1).named("a"), "holds the state of 'a' as of a skip, and it is a take now"),
-    (kx.window(2, kx.skip(1)), kx.window(2, kx.take(1)), "holds the state of 'window > skip'"),
-], ids=["gone", "new", "another", "in a body"])
+    (kx.window(2, kx.skip(1)), kx.window(2, kx.take(1)), "'window > skip' .* name the node so with .named.'skip'"),
+    (kx.sliding(3, 1), kx.sliding(2, 1), r"as of a sliding\(count=3, step=1\), and it is a sliding\(count=2, step=1\)"),
+    (kx.window(9, kx.skip(1)), kx.window(2, kx.skip(1)), r"as of a window\(count=9\), and it is a window\(count=2\)"),
+    (kx.window_by(event_time=abs, tumbling=9), kx.window_by(event_time=abs, session=2), r"of a window_by.tumbling=9.,"),
+], ids=["gone", "new", "another", "in a body", "cut otherwise", "never to be full", "other windows"])
 def test_a_checkpoint_that_does_not_fit_names_the_node(before: Any, after: Any, message: str) -> None:
     """And nodes that hold nothing may come and go."""
     store = saved(before)
