@@ -154,10 +154,11 @@ class Call:
             client.leave(why)
 
     def _finish(self, ending: Ending) -> None:
-        """End the call now, unless it is ending already."""
+        """End the call now, unless it is ending already; a farewell waits for the message that is being sent."""
         if self.ending is None:
             self.ending = ending
-            self._scope.cancel()
+            if not (self._writing and ending.reason == "shutdown"):
+                self._scope.cancel()
 
     def _cut(self) -> None:
         self._finish(refused(Refused("too slow", "the client was let go: its outbox was full")))
@@ -177,7 +178,7 @@ class Call:
                 client.session.hub.report(client, error)
                 events = [Event(0, "error", client.session.options.describe(error))]
                 sent = await self._sent(self._put, client, events)
-            if not sent:
+            if not sent or (self.ending is not None and not events[-1].terminal):
                 return
             if events[-1].terminal:
                 self._told, last = True, events[-1]

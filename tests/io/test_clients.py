@@ -42,7 +42,7 @@ class Server:
         self.answers, self.asked = list(answers), list[str]()
         self.open = self.most = self.port = 0
         self.waits: list[float] = []
-        self.left = anyio.Event()
+        self.left, self.came = anyio.Event(), anyio.Event()
 
     async def serve(self, near: Any) -> None:
         self.open += 1
@@ -53,6 +53,7 @@ class Server:
                 while b"\r\n\r\n" not in head:
                     head += await near.receive()
                 self.asked.append(head.decode())
+                self.came.set()
                 what = self.answers.pop(0) if self.answers else b""
                 if callable(what):
                     await what(near)
@@ -146,12 +147,16 @@ async def test_leaving_closes_the_socket(client: Callable[[str], Any]) -> None:
     """By `take`, and by cancelling while it waits: before the run is over, the connection is."""
     async with server(*[forever if client is sse_client else lines] * 2) as at:
         assert len(await (client(at.url) >> kx.take(2) >> kx.to_list())) == 2
-        with anyio.fail_after(1):
+        with anyio.fail_after(9):
             await at.left.wait()
-        at.left = anyio.Event()
-        with anyio.move_on_after(0.1):
-            await (client(at.url) >> kx.to_list())
-        with anyio.fail_after(1):
+        at.left, at.came = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            async def reads() -> None:
+                await (client(at.url) >> kx.to_list())
+            group.start_soon(reads)
+            await at.came.wait()
+            group.cancel_scope.cancel()
+        with anyio.fail_after(9):
             await at.left.wait()
         assert len(at.asked) == 2 and at.open == 0
 
