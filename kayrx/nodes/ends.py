@@ -64,7 +64,7 @@ class Source(Node):
         if self.kind == "nothing":
             raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
                              "an async iterable, a callable that gives one, an Observable or a publisher")
-        if isinstance(self.on, Processes):
+        if isinstance(self.on, Processes) or (self.on is not None and not hasattr(self.on, "start")):
             raise GraphError("source(x, on=): a source is read in a thread of this process: on=kx.threads(1)")
         if self.cursor is not None and self.kind != "callable":
             raise GraphError("source(connect, cursor=): only a callable can be opened again at a cursor")

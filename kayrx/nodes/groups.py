@@ -32,8 +32,15 @@ class Grouping(Node):
         if not isinstance(self.body, Graph):
             raise GraphError(f"{self.word}(body): takes a graph, got {type(self.body).__name__}; "
                              "wrap a function: kx.map(f)")
-        if is_fed(self.body.nodes) or isinstance(self.body, Sink) or end_of(self.body.nodes) != "one":
-            raise GraphError(f"{self.word}(body): {self.body.nodes[0].where} must be open at both ends")
+        first, last = self.body.nodes[0], self.body.nodes[-1]
+        if is_fed(self.body.nodes):
+            raise GraphError(f"{self.word}(body): {first.where} brings its own items, and each copy takes those of its "
+                             "group; leave it off")
+        if isinstance(self.body, Sink):
+            raise GraphError(f"{self.word}(body): nothing comes out of {last.where}; write it after {self.word}(), "
+                             "and for a list a group a kx.buffer(n) or kx.reduce(f) in its place")
+        if end_of(self.body.nodes) != "one":
+            raise GraphError(f"{self.word}(body): {last.where} has several outputs; write it after {self.word}()")
 
     @property
     def label(self) -> str:

@@ -151,6 +151,9 @@ def check_placed(what: str, fn: Any, place: Placement | None, waits: bool | None
             raise GraphError(f"{what}: a resource among the arguments of a partial is opened once per worker; "
                              "say where: on=kx.threads(n) or on=kx.processes(n)")
         return
+    if not hasattr(place, "start"):
+        raise GraphError(f"{what}: on= says where the work is done, got {type(place).__name__}; "
+                         "write on=kx.threads(n) or on=kx.processes(n)")
     if waits or is_async(fn):
         raise GraphError(f"{what}: an async function runs on the event loop; leave out on=, or make it synchronous")
     if not isinstance(place, Processes):

@@ -11,6 +11,7 @@ from kayrx.graph.graph import Graph
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.groups import Grouping, Ticks
 from kayrx.nodes.loops import Loop
 from kayrx.nodes.units import Unit
 
@@ -46,6 +47,8 @@ class Sketch:
                 continue
             for graph in node.branches if node.role == "fan_in" else ():
                 ports = [*ports, *self.series(graph.nodes, [], group)]
+            if isinstance(node, Ticks):
+                continue  # the clock of the window that follows
             key = self.box(node, following[:stop], group)
             self.arrows += [render.Arrow(start, key, label) for start, label in ports]
             ports = [(key, "")]
@@ -53,6 +56,8 @@ class Sketch:
                 ends = self.series(node.body.nodes, ports, node.label)
                 self.arrows += [render.Arrow(start, key, label or "again") for start, label in ends]
                 ports = [(start, "done") for start, _ in ends]
+            elif isinstance(node, Grouping):
+                ports = self.series(node.body.nodes, ports, node.label)
             elif node.role == "fan_out":
                 names = getattr(node, "keys", None) or [""] * len(node.branches)
                 ports = [end for name, graph in zip(names, node.branches, strict=True)

@@ -9,14 +9,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from kayrx.graph.graph import Graph
 from kayrx.plan.plan import Step
+
+
+def readable(value: Any, where: str, remedy: str) -> None:
+    """Raise TypeError for what no loop can read: an Observable, or a graph, which nobody would run."""
+    if hasattr(value, "subscribe"):
+        if isinstance(value, Graph):
+            remedy = "return graph.collect(), or make the function an async generator over graph.stream()"
+        raise TypeError(f"{where} returned a {type(value).__name__}, which cannot be read in turn; {remedy}")
 
 
 def countable(value: Any, where: str, word: str = "flat_map") -> None:
     """Raise TypeError for a result of ``flat_map`` that no loop can read; an Observable's would not end."""
-    if hasattr(value, "subscribe"):
-        raise TypeError(f"{where} returned a {type(value).__name__}, which cannot be read in turn; "
-                        f"write kx.rx(reactivex.operators.{word}(f))")
+    readable(value, where, f"write kx.rx(reactivex.operators.{word}(f))")
     if hasattr(value, "__aiter__") or hasattr(value, "__await__"):
         if hasattr(value, "close"):
             value.close()

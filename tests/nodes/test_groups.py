@@ -192,8 +192,8 @@ def test_a_body_that_cannot_run_in_place_is_refused(body: Graph[Any, Any], says:
     lambda: kx.window(2, kx.map(abs) >> kx.to_list()), lambda: kx.window(2, kx.map(abs), seconds=0),
 ], ids=range(11))
 def test_wrong_arguments_fail_where_they_are_written(write: Any) -> None:
-    """A GraphError of the line that writes it."""
-    with pytest.raises(kx.GraphError, match=r"^(group_by|window)\("):
+    """A GraphError of the line that writes it, with what to write."""
+    with pytest.raises(kx.GraphError, match=r"^(group_by|window)\(.*(must be|wrap|leave it off|write it after|give)"):
         write()
 
 
@@ -203,6 +203,9 @@ def test_the_graph_is_a_value_and_the_plan_tells_of_it() -> None:
 
     assert graph == kx.source([1]) >> kx.group_by(kx.it, kx.take(2), max_groups=7)
     assert "group_by: 7 groups, then the longest unused is completed" in graph.explain()
+    assert graph.draw() == "source -> group_by -> [group_by: take]"
+    timed = kx.window(2, kx.take(1) >> kx.map(abs), seconds=1)
+    assert (kx.source([1]) >> timed >> kx.map(str)).draw() == "source -> window -> [window: take -> abs map] -> str map"
     with pytest.raises(kx.CompileError, match="which is not item by item"):
         (graph >> kx.retry(2)).compile()
 

@@ -231,6 +231,8 @@ def test_wrong_results_and_arguments(node: Any, loop: str) -> None:
     """An Observable cannot be read in turn; what is no function is a GraphError."""
     with pytest.raises(TypeError, match=r"cannot be read in turn; write kx\.rx"):
         (kx.source([1]) >> node(lambda x: reactivex.of(x))).run(backend=loop)
+    with pytest.raises(TypeError, match=r"returned a Graph, which .*; return graph\.collect\(\), or .*stream"):
+        (kx.source([1]) >> node(lambda x: kx.source([x]))).run(backend=loop)
     with pytest.raises(kx.GraphError, match="must be a function"):
         node(3)
     with pytest.raises(kx.CompileError, match="cannot guard"):

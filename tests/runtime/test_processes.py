@@ -366,6 +366,8 @@ def test_stop_lets_the_calls_under_way_finish(loop: str, pipe: str) -> None:
 @pytest.mark.parametrize(("write", "says"), [
     (lambda: kx.map(lambda x: x, on=kx.processes(1)), r"cannot be sent to another process .*top of a module"),
     (lambda: kx.map(partial(there.logged, lambda: None), on=kx.processes(1)), "cannot be sent to another process"),
+    (lambda: kx.map(abs, on=3), r"map\(abs\): on= says where .* got int; write on=kx\.threads"),
+    (lambda: kx.source([1], on=3), r"source\(x, on=\): .* on=kx\.threads\(1\)"),
     (lambda: kx.map(there.waits, on=kx.processes(1)), r"map\(waits\): an async function runs on the event loop"),
     (lambda: kx.map(there.waits, on=kx.threads(1)), "make it synchronous"),
     (lambda: kx.map(partial(nothing, made=kx.resource(dict))), "say where: on="),

@@ -11,6 +11,7 @@ import anyio
 from kayrx.nodes import switch
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
+from kayrx.plan.probe import readable
 from kayrx.runtime.context import Context
 from kayrx.runtime.gate import Gate
 from kayrx.runtime.guards_many import outputs
@@ -67,9 +68,7 @@ async def followed(node: switch.Inner, run: Context, step: Step, lane: Gate, emi
 async def begun(node: switch.Inner, run: Context, step: Step, item: Any, emit: Emit, inner: Inner) -> bool:
     """Open the result for an item.  One that never waits is sent on here and now; true if nothing more is wanted."""
     items = node.fn(run.ledger.value(item))
-    if hasattr(items, "subscribe"):
-        raise TypeError(f"{step.where} returned a {type(items).__name__}, which cannot be read in turn; "
-                        f"write kx.rx() around the RxPY operator")
+    readable(items, step.where, "write kx.rx() around the RxPY operator")
     if inspect.isawaitable(items) or hasattr(items, "__aiter__"):
         inner.begin(item, outputs(lambda _: items, None))
         return False
