@@ -14,7 +14,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.join import end_of
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, latest, units
+from kayrx.nodes import combine, latest, loops, units
 from kayrx.nodes.ends import ToList
 from kayrx.nodes.guards import DeadLetter
 from kayrx.plan.expand import expand
@@ -30,13 +30,20 @@ def filed_under(guard: DeadLetter, nodes: Sequence[Node]) -> str:
 
     A `to_list` at the end does not count, for ``collect()`` adds one, nor does a sink that another face has added.
     """
-    given = (guard.name or "").rpartition(".")[0]
-    if given:
+    if given := name_given(guard, nodes):
         return given
     file = guard.written.file.rpartition("/")[2] if guard.written is not None else ""
     lasting = file and not file.startswith("<") and "ipykernel" not in guard.written.file  # type: ignore[union-attr]
     labels = " > ".join(s.label for s in expand(nodes) if not passing(s.node))
     return f"{file}: {labels}" if lasting else labels
+
+
+def name_given(guard: DeadLetter, nodes: Sequence[Node]) -> str:
+    """What ``.named()`` has called the graph of a guard; in a branch or a loop, which it leaves alone, the whole."""
+    own = (guard.name or "").rpartition(".")[0]
+    names = [(node.name or "").rpartition(".")[0] for node in nodes if not passing(node)]
+    whole = min(names, key=len, default="")
+    return own or (whole if all(f"{name}.".startswith(f"{whole}.") for name in names) else "")
 
 
 def passing(node: Node) -> bool:
@@ -71,11 +78,14 @@ class Reentries:
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.laid: list[Step] = []
         self.shared: dict[str, Series] = {}
+        self.turning: set[int] = set()  # those in the body of a loop, which knows its turns and takes no letter
         self.whole = self.series(nodes)
         self.names = {id(s): name for s, name in zip(
             self.laid, uniquely([s.label for s in self.laid]), strict=True)}
         self.entries: dict[str, Entry] = {}
         for step in self.laid:
+            if id(step) in self.turning:
+                continue
             filed = frozenset(filed_under(g, nodes) for g in step.guards if isinstance(g, DeadLetter))
             if filed:
                 label = self.names[id(step)]
@@ -97,6 +107,10 @@ class Reentries:
                 self.shared[step.node.identity] = Series(list(found.steps))
             if step.node.role in ("fan_in", "fan_out"):
                 inside += [self.series(g.nodes) for g in step.node.branches]
+            if isinstance(step.node, loops.Loop):
+                before = len(self.laid)
+                inside.append(self.series(step.node.body.nodes))
+                self.turning.update(map(id, self.laid[before:]))
         return found
 
     # -- below an entry --------------------------------------------------------------------------
@@ -162,4 +176,6 @@ def replaced(node: Node, graphs: list[Graph[Any, Any]], label: str) -> Node:
     """A node with other graphs inside, under its label."""
     place = next((f.name for f in fields(node) if f.name in ("graphs", "inputs")), None)
     inside: dict[str, Any] = {place: tuple(graphs)} if place and node.role in ("fan_in", "fan_out") else {}
+    if isinstance(node, loops.Loop):
+        (inside["body"],) = graphs
     return node.labelled(label) if not inside and node.label == label else replace(node, name=label, **inside)

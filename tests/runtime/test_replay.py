@@ -494,6 +494,37 @@ def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
     assert graph.replay(store)[:3] == (0, 0, 16) and outer.seen() == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_letters_from_inside_a_loop_stay(way: str) -> None:
+    """None is sent into a node of that name before or behind the loop, whose letters keep their names in a replay."""
+    store, above, inside, behind = kx.memory_letters(99), Service(1, 2, 3), Service(2, 3), Service(3)
+    above_it, in_it, behind_it = (kx.map(getattr(s, way)).named("f") >> kx.dead_letter(store)
+                                  for s in (above, inside, behind))
+    graph = kx.source([1, 2, 3, 4]) >> above_it >> kx.loop(in_it, until=lambda x: True) >> behind_it
+    assert graph.collect() == [3]
+    assert sorted(of(store)) == [(1, "f-2", 1), (2, "f-3", 1), (4, "f", 1)]
+    assert "'f-2' (map)" in (warning := next(w for w in graph.check() if "into which" in w)) and "loop()" in warning
+
+    above.known.add(4)
+    assert graph.replay(store)[:3] == (1, 1, 1)
+    assert sorted(of(store)) == [(1, "f-2", 1), (2, "f-3", 2), (4, "f-2", 1)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_name_of_a_graph_is_that_of_its_branches(way: str, store: Any) -> None:
+    """A letter out of a branch or a loop is found again by the second run, and is the named graph's in a replay."""
+    service = Service(1)
+    guarded = kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store)
+    graph = kx.source([1, 2]) >> kx.broadcast(guarded, kx.loop(guarded, until=lambda x: True)) >> kx.merge()
+    graph = graph.named("g")
+    for _ in range(2):
+        graph.collect()
+    assert sorted((x.graph, x.node) for x in store.items()) == [("g", "f"), ("g", "f-2")]
+    assert not [warning for warning in graph.check() if "without a name" in warning]
+    service.known.add(2)
+    assert graph.replay(store, graph="g")[:4] == (1, 0, 1, 0)
+
+
 def test_nodes_of_one_name_are_told_apart() -> None:
     """By their place in the written graph, wherever the cuts are."""
     store, service = kx.memory_letters(99), Service(1)
