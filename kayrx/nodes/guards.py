@@ -15,7 +15,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.graph import Guards, one
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.backoffs import AT_ONCE, JITTERS, Backoff, Jitter
-from kayrx.nodes.values import is_async, span, whole
+from kayrx.nodes.values import is_async, is_generator, span, whole
 
 T = TypeVar("T")
 Errors = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -72,6 +72,8 @@ def check_errors(word: str, on: Any) -> None:
             raise GraphError(f"{word}(on={kind.__name__}): guards catch Exception and its subclasses only")
         if not callable(kind):
             raise GraphError(f"{word}(on={on!r}): give exception types or a function of the error")
+        if not isinstance(kind, type) and (is_async(kind) or is_generator(kind)):
+            raise GraphError(f"{word}(on={on!r}): a coroutine says neither yes nor no; give a synchronous function")
 
 
 def check_resume(word: str, resume: str, verify: bool) -> None:

@@ -5,7 +5,8 @@ This module is what ``graph.compile`` and ``graph.explain`` open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 from kayrx.graph.graph import Graph
@@ -178,10 +179,22 @@ def loss(plan: Plan) -> list[str]:
 
 def repeats(plan: Plan) -> list[str]:
     """What may be done more than once."""
-    return [f"{s.label} is called up to {g.attempts} times an item" if s.node.role != "source" else
-            f"{s.label} is opened up to {g.attempts} times" + (
-                "" if resumes(s.node) else ", from its beginning")
-            for s in every(plan.steps()) for g in s.guards if isinstance(g, guards.Retry)]
+    out = []
+
+    def look(steps: Sequence[Step], outer: int) -> None:
+        for step in steps:
+            own = prod(g.attempts if isinstance(g, guards.Retry) else 1 + isinstance(g, limits.Hedge)
+                       for g in step.guards)
+            if own > 1 and step.node.role != "source":
+                out.append(f"{step.label} is called up to {outer * own} times an item")
+            elif own > 1:
+                again = " without a new item" if getattr(step.node, "cursor", None) is not None else ""
+                out.append(f"{step.label} is opened up to {own} times{again}"
+                           f"{'' if resumes(step.node) else ', from its beginning'}")
+            look((*step.inner, *step.beside), outer * own)
+
+    look(plan.steps(), 1)
+    return out
 
 
 def resumes(node: Node) -> bool:

@@ -33,13 +33,20 @@ def filed_under(guard: DeadLetter, nodes: Sequence[Node]) -> str:
 
     A `to_list` at the end does not count, for ``collect()`` adds one, nor does a sink that another face has added.
     """
-    given = (guard.name or "").rpartition(".")[0]
-    if given:
+    if given := name_given(guard, nodes):
         return given
     file = guard.written.file.rpartition("/")[2] if guard.written is not None else ""
     lasting = file and not file.startswith("<") and "ipykernel" not in guard.written.file  # type: ignore[union-attr]
     labels = " > ".join(s.label for s in expand(nodes) if not passing(s.node))
     return f"{file}: {labels}" if lasting else labels
+
+
+def name_given(guard: DeadLetter, nodes: Sequence[Node]) -> str:
+    """What ``.named()`` has called the graph of a guard; in a branch or a loop, which it leaves alone, the whole."""
+    own = (guard.name or "").rpartition(".")[0]
+    names = [(node.name or "").rpartition(".")[0] for node in nodes if not passing(node)]
+    whole = min(names, key=len, default="")
+    return own or (whole if all(f"{name}.".startswith(f"{whole}.") for name in names) else "")
 
 
 def passing(node: Node) -> bool:

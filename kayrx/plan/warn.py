@@ -13,12 +13,13 @@ from typing import Any
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, groups, guards, limits, transform, until, windows
+from kayrx.nodes import ends, feed, flow, groups, guards, limits, loops, transform, until, windows
 from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
 from kayrx.plan.explain import resumes
 from kayrx.plan.plan import Options, Plan, Step, every
+from kayrx.plan.reentry import name_given
 from kayrx.plan.turns import turns
 
 LOSING = ("drop_oldest", "drop_newest", "latest")
@@ -33,12 +34,14 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
     steps = list(known(graph, plan))
     inside = {id(inner.node): step.node.word for step in steps if isinstance(step.node, groups.Grouping)
               for inner in every(step.inner)}
+    inside |= {id(inner.node): step.node.word for step in steps if isinstance(step.node, loops.Loop)
+               for inner in every(tuple(cut.all_steps(step.node.body.nodes)))}
     out = []
     for step in steps:
         out += [f"{step.where} {note}" for note in notes(step.node)]
         if step.node.unbounded is not None:
             out.append(f"{step.where} {step.node.unbounded}")
-        out += [*retries(step), *letters(step, inside)]
+        out += [*retries(step), *letters(step, inside, graph.nodes)]
         if plan.loop:
             out += loop_notes(step, measured)
     return [*out, *late(plan), *repeated(plan), *unheeded(steps)]
@@ -118,13 +121,13 @@ def retries(step: Step) -> Iterator[str]:
         yield f"{step.where} is opened from its beginning by each retry, so items repeat; give cursor=, or resume="
 
 
-def letters(step: Step, inside: dict[int, str]) -> Iterator[str]:
-    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group."""
+def letters(step: Step, inside: dict[int, str], nodes: Sequence[Node]) -> Iterator[str]:
+    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group or a loop."""
     for guard in step.guards:
         if isinstance(guard, guards.DeadLetter) and guard.keyed and (word := inside.get(id(step.node))):
             yield (f"{step.where} stands inside {word}(), into which no letter can be sent again; do what may fail "
                    f"before or after {word}()")
-        elif isinstance(guard, guards.DeadLetter) and guard.keyed and "." not in (guard.name or ""):
+        elif isinstance(guard, guards.DeadLetter) and guard.keyed and not name_given(guard, nodes):
             yield (f"{step.where} writes letters of a graph without a name, which a replay finds only while its file "
                    "and nodes are called the same; add .named('...') to the graph")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kayrx.nodes.guards import DeadLetter
 from kayrx.nodes.letters import Letter, key_of, origin_of
 from kayrx.plan.plan import Step, every
-from kayrx.plan.reentry import filed_under
+from kayrx.plan.reentry import filed_under, name_given
 from kayrx.runtime.blame import attempts, owner
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
     run_id = run.id
     node = label if guarded.inside is None else f"{guarded.inside}.{label}"
     context: dict[str, Any] = {"run": run_id, "written": str(step.node.written or "")}
-    graph = (guarded.inside or "").rpartition(".")[0] or filed_under(
-        guard, run.program.nodes if run.replay is None else run.replay.nodes)
+    nodes = run.program.nodes if run.replay is None else run.replay.nodes
+    graph = (guarded.inside or "").rpartition(".")[0] or filed_under(guard, nodes)
     if before is not None:  # it has got further than last time, and is still the same item of the same run
         origin, ident = origin_of(before.id), (*before.context["position"], *ident[3:], *(["round"] if later else []))
-    elif ident is not None and "." in (guard.name or "") and ident[0] in replayable(run):
+    elif ident is not None and name_given(guard, nodes) and ident[0] in replayable(run):
         origin = graph
     else:
         origin = run_id

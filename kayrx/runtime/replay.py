@@ -145,7 +145,8 @@ class Replay:
         self.store = store
         self.reentries = Reentries(graph.nodes)
         if not self.reentries.entries:
-            raise GraphError("replay(store): no node of this graph has a dead_letter after it")
+            raise GraphError("replay(store): no node of this graph has a dead_letter after it; those inside a group "
+                             "or a fallback do not count, for no letter can be sent in there")
 
     def opening(self) -> Opened:
         """The store, to be opened and closed as a run does it."""

@@ -236,13 +236,19 @@ def test_a_unit_that_has_sent_is_not_tried_again(backend: str) -> None:
     assert seen == [1]
 
 
+async def asks_later(error: Exception) -> bool:
+    """Its coroutine would be true of every error."""
+    return False
+
+
 @pytest.mark.parametrize("write", [
     lambda: kx.retry(0), lambda: kx.retry(2, backoff=1.0), lambda: kx.retry(2, jitter="some"),
     lambda: kx.retry(2, on=KeyboardInterrupt), lambda: kx.retry(2, on=3), lambda: kx.fallback(),
     lambda: kx.fallback(kx.source([1])),
     lambda: kx.timeout(), lambda: kx.timeout(0), lambda: kx.timeout(idle=-1), lambda: kx.dead_letter(3),
     lambda: kx.skip_errors(on="x"), lambda: kx.constant(-1), lambda: kx.exponential("1"),
-], ids=range(14))
+    lambda: kx.skip_errors(on=asks_later), lambda: kx.retry(2, on=(ValueError, asks_later)),
+], ids=range(16))
 def test_wrong_arguments_fail_where_they_are_written(write: Any) -> None:
     """A wrong argument is a GraphError of the line that writes it."""
     with pytest.raises(kx.GraphError):

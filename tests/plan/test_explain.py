@@ -101,6 +101,18 @@ EXPLAINED: list[tuple[Graph[Any, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(("graph", "says"), [
+    (kx.source([1]) >> kx.map(ask) >> kx.hedge(1) >> kx.retry(2) >> kx.retry(3),
+     "ask is called up to 12 times an item"),
+    (kx.source([1]) >> kx.unit(kx.map(ask) >> kx.retry(2), name="u") >> kx.retry(3),
+     "u is called up to 3 times an item\n  u.ask is called up to 6 times an item"),
+    (kx.source(lambda last: [1], cursor=abs) >> kx.retry(3), "source is opened up to 3 times without a new item"),
+    (kx.source(lambda: [1]) >> kx.retry(3), "source is opened up to 3 times, from its beginning")], ids=range(4))
+def test_explain_counts_what_repeats_in_all(graph: Any, says: str) -> None:
+    """Retries multiply, also through a unit, and a hedge doubles."""
+    assert graph.explain().endswith(f"repeats:\n  {says}")
+
+
 @pytest.mark.parametrize("number", range(len(EXPLAINED)))
 def test_explain_is_exact(number: int) -> None:
     """What is fused, where the cuts are and why, what is bounded, lost, repeated, and where a thread runs."""

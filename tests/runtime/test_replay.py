@@ -526,6 +526,21 @@ def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
     assert graph.replay(store)[:3] == (0, 0, 16) and outer.seen() == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_the_name_of_a_graph_is_that_of_its_branches(way: str, store: Any) -> None:
+    """A letter out of a branch or a loop is found again by the second run, and is the named graph's in a replay."""
+    service = Service(1)
+    guarded = kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store)
+    graph = kx.source([1, 2]) >> kx.broadcast(guarded, kx.loop(guarded, until=lambda x: True)) >> kx.merge()
+    graph = graph.named("g")
+    for _ in range(2):
+        graph.collect()
+    assert sorted((x.graph, x.node) for x in store.items()) == [("g", "f"), ("g", "f-2")]
+    assert not [warning for warning in graph.check() if "without a name" in warning]
+    service.known.add(2)
+    assert graph.replay(store, graph="g")[:4] == (2, 0, 0, 0)
+
+
 def test_nodes_of_one_name_are_told_apart() -> None:
     """By their place in the written graph, wherever the cuts are."""
     store, service = kx.memory_letters(99), Service(1)
