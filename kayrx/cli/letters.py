@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kayrx.cli.targets import named
 from kayrx.errors import KayrxError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Opens
@@ -65,22 +63,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 def graph_at(target: str) -> Graph[Any, Any]:
     """The graph named by ``app:graph``; a function without arguments is called for it."""
-    module, _, name = target.partition(":")
-    if not module or not name:
-        raise typer.BadParameter(f"{target!r}: write module:graph, as in app:answers")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise typer.BadParameter(f"there is no module {error.name!r} here") from None
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise typer.BadParameter(f"{module} has no {name!r}") from None
+    found = named(target)
     found = found if isinstance(found, Graph) or not callable(found) else found()
     if not isinstance(found, Graph):
         raise typer.BadParameter(f"{target} is a {type(found).__name__}, not a graph")

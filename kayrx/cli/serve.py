@@ -1,10 +1,9 @@
-"""``kayrx serve app:graph``: a page, SSE and NDJSON, health and metrics, until a signal."""
+"""``kayrx serve app:graph``: a page, SSE, WebSocket, NDJSON and gRPC, health and metrics, until a signal."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
+import errno
+import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,7 +11,9 @@ import anyio
 import typer
 
 from kayrx.cli.letters import told
+from kayrx.cli.targets import named
 from kayrx.errors import MissingDependency
+from kayrx.graph.graph import Graph
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -24,6 +25,7 @@ def serve(
     target: Target,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    grpc: Annotated[int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Serve gRPC too, there.")] = None,
     policy: Annotated[str, typer.Option(help="What becomes of a slow client: disconnect, conflate, drop_oldest, latest "
                                              "or block.")] = "disconnect",
     after: Annotated[float, typer.Option(min=0, help="Cancel a run so many seconds after its last client.")] = 30.0,
@@ -31,29 +33,40 @@ def serve(
     origin: Annotated[list[str] | None, typer.Option(help="A foreign origin whose pages may come in.")] = None,
     compress: Annotated[bool, typer.Option("--compress", help="Compress what is sent.")] = False,
 ) -> None:
-    """Serve a graph: a page for browsers, its events over SSE and NDJSON, /health and /metrics."""
+    """Serve a graph: a page for browsers, its events over SSE, WebSocket, NDJSON and gRPC, /health and /metrics."""
     with told():
         try:
             from kayrx.serve.server import serve as served
+            if grpc is not None:
+                from kayrx.serve.grpc import beside
         except MissingDependency as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
         app, hub = application(found(target), host, origin or (), policy=policy, after=after, compress=compress)
+        address = f"[{host}]" if ":" in host else host
 
         async def main() -> None:
             async with anyio.create_task_group() as group:
-                async def announced() -> None:
-                    number = await group.start(lambda **status: served(app, hub, host, port, drain=drain, **status))
-                    typer.echo(f"serving {target} on http://{f'[{host}]' if ':' in host else host}:{number}")
-                    if host not in LOOPBACK:
-                        typer.echo("anybody who reaches this address may read and stop it: mount it on an app with "
-                                   "authorize= to say who may", err=True)
-                await announced()
+                number = await group.start(lambda **status: served(app, hub, host, port, drain=drain, **status))
+                lines = [f"serving {target} on http://{address}:{number}"]
+                if grpc is not None:
+                    number = await group.start(lambda **status: beside(hub, address, grpc, **status))
+                    lines.append(f"and over gRPC on {address}:{number}")
+                typer.echo("\n".join(lines))
+                if host not in LOOPBACK:
+                    typer.echo("anybody who reaches this address may read and stop it: mount it on an app with "
+                               "authorize= to say who may", err=True)
 
         try:
             anyio.run(main)
-        except* OSError as group:
-            raise group.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            cause: BaseException = group
+            while isinstance(cause, BaseExceptionGroup):
+                cause = cause.exceptions[0]
+            if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+                raise OSError(f"port {port} of {host} is taken: choose another with --port, or any with --port 0"
+                              ) from None
+            raise cause from None
 
 
 def application(what: Any, host: str, origins: Sequence[str] = (), *, policy: str = "disconnect", after: float = 30.0,
@@ -81,26 +94,21 @@ def application(what: Any, host: str, origins: Sequence[str] = (), *, policy: st
 
 
 def found(target: str) -> Any:
-    """What ``module:name`` names."""
-    module, _, name = target.partition(":")
-    if not module or not name:
-        raise typer.BadParameter(f"{target!r}: write module:graph, as in app:answers")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        value: Any = importlib.import_module(module)
-        for part in name.split("."):
-            value = getattr(value, part)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise typer.BadParameter(f"there is no module {error.name!r} here") from None
-    except AttributeError:
-        raise typer.BadParameter(f"{module} has no {name!r}") from None
+    """What ``module:name`` names, if it can be served."""
+    value = named(target)
     from kayrx.serve import Hub
 
-    if not callable(value) and not isinstance(value, Hub):
+    if isinstance(value, (Graph, Hub)):
+        return value
+    if not callable(value):
         raise typer.BadParameter(f"{target} is a {type(value).__name__}, no graph, Hub or function that makes one")
+    try:
+        inspect.signature(value).bind("an input")
+    except TypeError:
+        raise typer.BadParameter(f"{target} cannot be called with one input; what makes graphs takes what a client "
+                                 "posts, as in def answers(prompt): ...") from None
+    except ValueError:    # written in C: it says nothing of its arguments
+        pass
     return value
 
 

@@ -13,6 +13,7 @@ The common run is the session ``shared``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,7 +27,7 @@ from kayrx.nodes.values import needs_function, span
 from kayrx.runtime.backend import current
 from kayrx.serve.ag_ui import ag_ui
 from kayrx.serve.ai_sdk import ai_sdk
-from kayrx.serve.events import Refused
+from kayrx.serve.events import Refused, traced
 from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked, read
 from kayrx.serve.limits import Allowed, Authorize, Counters, Limits, authorized, origin_allowed
@@ -37,6 +38,7 @@ from kayrx.serve.sse import sse
 from kayrx.serve.websocket import Sockets
 
 try:
+    from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -46,6 +48,7 @@ except ImportError as missing:
 
 SHARED = "shared"
 CURSOR = 128    # characters of a Last-Event-ID that are read at all
+log = logging.getLogger(__name__)
 
 
 def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Graph[Any, Any]], *,
@@ -214,7 +217,13 @@ class Served:
     async def start(self, request: Request, allowed: Allowed, client: str) -> Response:
         body = await read(request, self.limits)
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
-        session = self.hub.open(*given, owner=allowed.owner)
+        try:
+            session = self.hub.open(*given, owner=allowed.owner)
+        except (Refused, HTTPException):
+            raise
+        except Exception as error:
+            log.error("a session cannot be started: %s", error, exc_info=traced(error))
+            return JSONResponse({"error": "failed", **self.hub.options.describe(error)}, 500)
         url = f"{request.url.path.rstrip('/')}/{session.id}"
         if "protocol" in request.query_params or any(
                 kind in request.headers.get("accept", "") for kind in self.protocols):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kayrx.errors import RunError
+from kayrx.errors import KayrxError, RunError
 
 Type = Literal["data", "error", "end", "heartbeat", "retract", "resync"]
 Reason = Literal["no session", "forbidden", "full", "too many", "too large", "invalid", "closing", "too slow"]
@@ -114,4 +114,9 @@ def told(error: BaseException) -> dict[str, Any]:
             "notes": [str(note) for note in getattr(error, "__notes__", ())]}
 
 
-__all__ = ["Event", "Join", "Reason", "Refused", "Type", "hidden", "join_text", "joined", "told", "weight"]
+def traced(error: BaseException) -> BaseException | None:
+    """What a log shows below the line about ``error``: nothing, if it is kayrx's own and says all there is to say."""
+    return None if isinstance(error, KayrxError) and error.__cause__ is None else error
+
+
+__all__ = ["Event", "Join", "Reason", "Refused", "Type", "hidden", "join_text", "joined", "told", "traced", "weight"]

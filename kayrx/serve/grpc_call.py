@@ -16,7 +16,7 @@ from kayrx.errors import KayrxError
 from kayrx.graph.graph import Graph
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames, Subscription
-from kayrx.serve.events import Event, Refused
+from kayrx.serve.events import Event, Refused, traced
 from kayrx.serve.grpc_terms import ENDS, Address, Caller, Ending, Gone, Wire, failed, refused, understood
 from kayrx.serve.grpc_wire import AFTER, SESSION, VERBS, frames
 from kayrx.serve.hub import Hub
@@ -85,7 +85,7 @@ class Call:
         except Gone:
             return Ending("CANCELLED", "the client has gone")
         except Exception as error:
-            log.error("a call has failed", exc_info=error)
+            log.error("a call has failed: %s", error, exc_info=traced(error))
             return failed(service.hub.options.describe(error))
 
     # -- whose events ----------------------------------------------------------------------------

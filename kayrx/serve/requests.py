@@ -13,7 +13,7 @@ import anyio
 from kayrx.graph.graph import Graph
 from kayrx.serve.client import Subscription
 from kayrx.serve.encoding import as_json
-from kayrx.serve.events import Event, Refused
+from kayrx.serve.events import Event, Refused, traced
 from kayrx.serve.inputs import fitting
 from kayrx.serve.response import FAREWELL
 from kayrx.serve.session import Session
@@ -98,7 +98,7 @@ class Requests:
                 session._cancel()
             if isinstance(error, Refused):
                 raise
-            log.error("a session cannot be started", exc_info=error)
+            log.error("a session cannot be started: %s", error, exc_info=traced(error))
             await socket.answer(id=id, seq=0, type="error", data=self.hub.options.describe(error))
             return
         if said["type"] == "resume" and not common:

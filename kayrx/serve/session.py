@@ -11,7 +11,7 @@ import anyio
 from kayrx.graph.graph import Graph
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Subscription
-from kayrx.serve.events import Event
+from kayrx.serve.events import Event, traced
 from kayrx.serve.intake import Intake
 from kayrx.serve.log import Log
 from kayrx.serve.outbox import Outbox, Policy
@@ -73,7 +73,7 @@ class Session:
                         self.hub.host.start_soon(run.cancel)
             self._end()
         except Exception as error:
-            log.error("%s has failed", self.name, exc_info=error)
+            log.error("%s has failed: %s", self.name, error, exc_info=traced(error))
             self.state = "failed"
             self.intake.append(Event(self.log.last + 1, "error", self.options.describe(error)))
         finally:

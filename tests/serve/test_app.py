@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from starlette.applications import Starlette
 
@@ -398,3 +398,29 @@ def test_bad_mounts_are_told_when_written() -> None:
             mount(app, graph=kx.source([1]), **wrong)  # type: ignore[arg-type]
     with pytest.raises(kx.GraphError, match="options"):
         mount(app, "/w", Hub(kx.source([1])), linger=3)
+
+
+FAILED = {"error": "failed", "message": "the stream has failed"}
+
+
+@pytest.mark.parametrize(("fault", "status", "said", "traced"), [
+    (KeyError("secret"), 500, {"type": "KeyError", **FAILED}, True),
+    (kx.GraphError("no graph"), 500, {"type": "GraphError", **FAILED}, False),
+    (HTTPException(404, "no such book"), 404, {"detail": "no such book"}, None)])
+def test_a_graph_that_cannot_be_made_is_an_answer_and_a_line_in_the_log(
+        virtual: Virtual, twin: Any, caplog: pytest.LogCaptureFixture, fault: Exception, status: int, said: Any,
+        traced: bool | None) -> None:
+    """The client learns the type, the log all; what the app itself knows how to answer is left to it."""
+    def answers(prompt: str) -> Any:
+        raise fault
+
+    async def main() -> Any:
+        app = FastAPI()
+        mount(app, "/ask", answers)
+        async with twin(app) as client:
+            return await client.ask("/ask", "POST", b'"a"')
+
+    answer = virtual(main)
+    assert (answer.status, json.loads(answer.body)) == (status, said)
+    assert [bool(record.exc_info and record.exc_info[0]) for record in caplog.records
+            if record.name == "kayrx.serve.app"] == ([] if traced is None else [traced])

@@ -20,11 +20,10 @@ from typing import Any
 
 import anyio
 import pytest
-import typer
 from starlette.applications import Starlette
 
 import kayrx as kx
-from kayrx.cli.serve import application, found
+from kayrx.cli.serve import application
 from kayrx.serve import Hub, Limits, Outbox, mount
 from kayrx.serve.metrics import prometheus
 from kayrx.serve.server import door, serve
@@ -394,17 +393,3 @@ async def test_a_mounted_graph_says_farewell_under_plain_uvicorn(tmp_path: Path)
     async with process(tmp_path, "mounted.py") as (running, port), client(port, "/") as raw:
         await raw.until(b"data:", 3)
         assert await ended(running, raw) == "released\n"
-
-
-@pytest.mark.parametrize(("target", "said"), [
-    ("app", "write module:graph"), ("nowhere:x", "no module 'nowhere'"), ("app:nothing", "app has no 'nothing'"),
-    ("app:number", "app:number is a int")])
-def test_what_cannot_be_served_is_told_in_a_line(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, said: str) -> None:
-    """A wrong target names what is wrong with it, and nothing is opened."""
-    (tmp_path / "app.py").write_text("number = 7")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "app", raising=False)
-    with pytest.raises(typer.BadParameter, match=said):
-        found(target)
