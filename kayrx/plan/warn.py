@@ -13,7 +13,7 @@ from typing import Any
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
-from kayrx.nodes import ends, feed, flow, groups, guards, limits, loops, transform, until, windows
+from kayrx.nodes import ends, feed, flow, groups, guards, limits, transform, until, windows
 from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
@@ -34,8 +34,6 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
     steps = list(known(graph, plan))
     inside = {id(inner.node): step.node.word for step in steps if isinstance(step.node, groups.Grouping)
               for inner in every(step.inner)}
-    inside |= {id(inner.node): step.node.word for step in steps if isinstance(step.node, loops.Loop)
-               for inner in every(tuple(cut.all_steps(step.node.body.nodes)))}
     out = []
     for step in steps:
         out += [f"{step.where} {note}" for note in notes(step.node)]
@@ -122,7 +120,7 @@ def retries(step: Step) -> Iterator[str]:
 
 
 def letters(step: Step, inside: dict[int, str], nodes: Sequence[Node]) -> Iterator[str]:
-    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group or a loop."""
+    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group."""
     for guard in step.guards:
         if isinstance(guard, guards.DeadLetter) and guard.keyed and (word := inside.get(id(step.node))):
             yield (f"{step.where} stands inside {word}(), into which no letter can be sent again; do what may fail "
