@@ -66,6 +66,16 @@ def test_one_at_a_time_keeps_the_order(loop: str) -> None:
     assert graph.collect(backend=loop) == [5, 5, 5]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("body", [DOUBLE, DOUBLE >> kx.retry(2), DOUBLE >> kx.tap(is_five)], ids=range(3))
+def test_a_body_that_gives_one_for_one_never_overflows(body: Any, size: int, loop: str) -> None:
+    """However small the gate is, and whether the body waits or not: an item has the slot that it came from."""
+    graph = kx.source(range(1, 9)) >> kx.loop(body, until=kx.it > 9, size=size)
+
+    for backend in (None, loop):
+        assert sorted(graph.collect(backend=backend)) == [10, 12, 12, 14, 16, 16, 16, 16]
+
+
 def test_state_in_the_body_spans_turns_and_items(backend: str) -> None:
     """The body is one graph for all, as if it were written in line."""
     graph = kx.source([1, 1, 1]) >> kx.loop(kx.scan(lambda s, x: s + x, 0), until=kx.it > 9)

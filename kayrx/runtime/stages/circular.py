@@ -27,9 +27,11 @@ async def _(node: loops.Loop, run: Context, step: Step, lanes: Sequence[Gate], e
             await circle.wait((back,) if circle.full or new.closed or new.error is not None else (back, new))
             continue
         circle.inside += 1
-        if await emit(lane.items[0]):
+        # What goes round once more leaves its slot to itself, for it may be back before `emit` returns.
+        if await emit(pop(back) if lane is back else lane.items[0]):
             break
-        pop(lane)
+        if lane is new:
+            pop(new)
         if not circle.body:
             circle.inside = 0
         if run.due():
