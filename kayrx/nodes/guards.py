@@ -173,6 +173,11 @@ class DeadLetter(Guard):
         return True
 
     @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        append = getattr(self.store, "append", None)
+        return (append,) if append is not None and is_async(append) else ()  # to be awaited; others are just called
+
+    @property
     def local(self) -> bool:
         return not isinstance(self.store, Opens)
 
