@@ -177,6 +177,11 @@ class DeadLetter(Guard):
         return isinstance(self.store, Opens) or is_async(self.store.append)  # a file is written in a thread
 
     @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        append = getattr(self.store, "append", None)
+        return (append,) if append is not None and is_async(append) else ()  # to be awaited; others are just called
+
+    @property
     def local(self) -> bool:
         return not isinstance(self.store, Opens)
 

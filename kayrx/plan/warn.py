@@ -20,6 +20,7 @@ from kayrx.plan.blocking import blocking, reading
 from kayrx.plan.explain import resumes
 from kayrx.plan.plan import Options, Plan, Step, every
 from kayrx.plan.reentry import name_given
+from kayrx.plan.traits import fed_by
 from kayrx.plan.turns import turns
 
 LOSING = ("drop_oldest", "drop_newest", "latest")
@@ -46,7 +47,13 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
 
 
 def unheeded(steps: Sequence[Step]) -> Iterator[str]:
-    """Deadlines of sources at which nobody looks."""
+    """Deadlines of sources at which nobody looks, and timeouts of those that are read without a wait."""
+    for step in steps:
+        node, timed = step.node, next((g for g in step.guards if isinstance(g, guards.Timeout)), None)
+        if timed is not None and node.role == "source" and fed_by(node, loop=True) == "iter" and all(
+                is_generator(fn) for fn in node.functions):
+            yield (f"{timed.where} cannot interrupt {step.where}, which is synchronous, so it never runs out; say "
+                   "source(x, on=kx.threads(1)), or guard the node that may be slow")
     if not any(step.guards for step in steps if step.node.role != "source"):
         yield from (f"{guard.where} is looked at by no unit, for none below has a guard; add one, as retry(1), or "
                     "write the deadline behind a unit" for step in steps for guard in step.guards

@@ -122,7 +122,7 @@ def test_a_letter_holds_what_a_reader_needs(backend: str) -> None:
 
 
 def test_a_store_may_be_async(loop: str) -> None:
-    """``append`` may return an awaitable; the item is handled once it is done."""
+    """``append`` may return an awaitable; the item is handled once it is done, also where nothing else waits."""
     kept: list[Any] = []
 
     class Store:
@@ -134,6 +134,8 @@ def test_a_store_may_be_async(loop: str) -> None:
         raise ValueError
 
     assert run(kx.map(fail) >> kx.dead_letter(Store()), backend=loop) == [] and kept == [1, 2]
+    assert (kx.source([1, 0]) >> kx.map(lambda x: 1 / x) >> kx.dead_letter(Store())).collect() == [1]
+    assert kept == [1, 2, 0]
 
 
 def test_guards_take_exceptions_only(backend: str) -> None:

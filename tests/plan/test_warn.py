@@ -95,6 +95,7 @@ AGAIN: list[Case] = [
     (ONE >> kx.unit(kx.flat_map(str) >> parse) >> kx.retry(2), "gives its output as it comes"),
     (kx.source(lambda: [1]) >> kx.retry(2), "is opened from its beginning by each retry, so items repeat; give"),
     (kx.source([1]) >> kx.deadline(2) >> kx.map(str), r"is looked at by no unit"),
+    (kx.source(iter([1])) >> kx.timeout(2), "which is synchronous, so it never runs out; say source(x, on="),
     (kx.source(reactivex.of(1)) >> kx.retry(2), "a cold Observable repeats its items, of a hot one those in between"),
 ]
 KEYS: list[Case] = [
