@@ -12,7 +12,6 @@ import typer
 
 from kayrx.cli.letters import told
 from kayrx.cli.targets import named
-from kayrx.errors import MissingDependency
 from kayrx.graph.graph import Graph
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -35,13 +34,9 @@ def serve(
 ) -> None:
     """Serve a graph: a page for browsers, its events over SSE, WebSocket, NDJSON and gRPC, /health and /metrics."""
     with told():
-        try:
-            from kayrx.serve.server import serve as served
-            if grpc is not None:
-                from kayrx.serve.grpc import beside
-        except MissingDependency as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
+        from kayrx.serve.server import serve as served
+        if grpc is not None:
+            from kayrx.serve.grpc import beside
         app, hub = application(found(target), host, origin or (), policy=policy, after=after, compress=compress)
         address = f"[{host}]" if ":" in host else host
 
@@ -72,14 +67,22 @@ def serve(
 def application(what: Any, host: str, origins: Sequence[str] = (), *, policy: str = "disconnect", after: float = 30.0,
                 compress: bool = False) -> tuple[Any, Any]:
     """The app of the command, and its hub."""
+    from kayrx.serve import Hub, cancel_after, mount
+
+    hub = what if isinstance(what, Hub) else Hub(what, outbox=policy, on_disconnect=cancel_after(after))
+    app = watched(hub)
+    mount(app, "/", hub, page=True, control=True, origins=origins, compress=compress,
+          hosts=LOOPBACK if host in LOOPBACK else ())
+    return app, hub
+
+
+def watched(hub: Any) -> Any:
+    """An app that tells how a hub is, and nothing else."""
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse, PlainTextResponse
     from starlette.routing import Route
 
-    from kayrx.serve import Hub, cancel_after, mount
     from kayrx.serve.metrics import prometheus
-
-    hub = what if isinstance(what, Hub) else Hub(what, outbox=policy, on_disconnect=cancel_after(after))
 
     async def health(request: Any) -> Any:
         return JSONResponse({"status": "draining"}, 503) if hub.closing else JSONResponse({"status": "ok"})
@@ -87,10 +90,7 @@ def application(what: Any, host: str, origins: Sequence[str] = (), *, policy: st
     async def metrics(request: Any) -> Any:
         return PlainTextResponse(prometheus(hub), media_type="text/plain; version=0.0.4")
 
-    app = Starlette(routes=[Route("/health", health), Route("/metrics", metrics)])
-    mount(app, "/", hub, page=True, control=True, origins=origins, compress=compress,
-          hosts=LOOPBACK if host in LOOPBACK else ())
-    return app, hub
+    return Starlette(routes=[Route("/health", health), Route("/metrics", metrics)])
 
 
 def found(target: str) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 T = TypeVar("T")
 Role = Literal["source", "step", "sink", "fan_out", "fan_in", "guard"]
 
-_OURS = ("kayrx.graph", "kayrx.nodes")
+_OURS = ("kayrx.graph", "kayrx.io", "kayrx.nodes")
 _MADE_BY_DATACLASS = ("<string>", "__init__")  # of a node class outside the vocabulary
 
 

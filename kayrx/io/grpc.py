@@ -52,6 +52,8 @@ class Connected:
     again: Again = field(default_factory=Again)
 
     def __post_init__(self) -> None:
+        if self.target.startswith(("http://", "https://")):
+            raise GraphError(f"grpc_client({self.target!r}): write host:port, without http://")
         whole("grpc_client", "credit", self.credit, 1)
         whole("grpc_client", "limit", self.limit, 1)
         for name in ("idle", "deadline"):

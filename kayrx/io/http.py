@@ -16,6 +16,7 @@ from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.event_stream import LONGEST, Decoder, ServerSent
 from kayrx.io.lasting import Again, Broken, ConnectionLost, Gap, Gaps, Place, ended, failed, lasting, numbered
+from kayrx.io.refusals import LATER, LONGEST_WAIT, retry_after, said
 from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
 from kayrx.nodes.values import EMPTY, needs_function, span, whole
@@ -26,9 +27,7 @@ try:
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
 
-LATER = frozenset({408, 425, 429, 500, 502, 503, 504})    # statuses after which another attempt may succeed
 OPENING = 10.0
-LONGEST_WAIT = 300.0    # seconds that a server may ask a client to stay away
 
 
 def http_client() -> httpx2.AsyncClient:
@@ -71,9 +70,11 @@ class Streaming:
             client.stream("POST" if body else "GET", url, headers=headers, timeout=timeout, **body))
         if response.status_code in LATER:
             raise Broken(f"the server has answered {response.status_code}", retry_after(response.headers))
+        chunks = await answer.enter_async_context(body_of(response))
         if response.status_code >= 300:
-            raise RunError(f"{self.word}({self.url!r}): the server has answered {response.status_code}")
-        return response, await answer.enter_async_context(body_of(response))
+            words = f"{response.status_code}{await said(chunks)}"
+            raise RunError(f"{self.word}({self.url!r}): the server has answered {words}")
+        return response, chunks
 
 
 @asynccontextmanager
@@ -91,12 +92,6 @@ async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[byte
             await response.aclose()
             async for _ in chunks:
                 pass
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds of a Retry-After header; 0 if there is none, or it is a date."""
-    told = headers.get("retry-after", "")
-    return min(LONGEST_WAIT, float(told)) if told.isascii() and told.isdigit() else 0.0
 
 
 async def broken_off(opened: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
@@ -294,7 +289,8 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     >>> graph = http_lines("http://127.0.0.1:8000/words") >> kx.map(json.loads)
     """
     again = Again(attempts, backoff, jitter, world)
-    return source(LinesFrom(url, json, tuple((headers or {}).items()), idle, limit, again, client)).named("http_lines")
+    node = LinesFrom(url, json, tuple((headers or {}).items()), idle, limit, again, client)
+    return source(node).named("http_lines")
 
 
 __all__ = ["body_of", "http_client", "http_lines", "sse_client"]

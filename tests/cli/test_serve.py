@@ -116,3 +116,13 @@ def test_what_cannot_be_served_is_a_line_and_no_traceback(here: Path, arguments:
         told = CliRunner().invoke(app(), ["serve", *arguments.format(taken=taken).split()])
     lines = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
     assert told.exit_code == 1 and len(lines) == 1 and said.format(taken=taken) in lines[0]
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("starlette", "serve"), ("uvicorn", "serve"), ("grpc", "grpc")])
+def test_without_an_extra_the_command_says_what_to_install(here: Path, missing: str, extra: str) -> None:
+    """Also for what only another package would have brought."""
+    code = f"import sys; sys.modules[{missing!r}] = None; from kayrx.cli import main; main()"
+    told = subprocess.run([sys.executable, "-c", code, "serve", "served:numbers", "--grpc", "0"], capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(Path(kx.__file__).parent.parent)})
+    assert told.returncode == 1 and told.stdout == "" and len(told.stderr.splitlines()) == 1
+    assert told.stderr.endswith(f'pip install "kayrx[{extra}]"\n')

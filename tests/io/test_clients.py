@@ -123,7 +123,10 @@ async def test_ids_of_others_are_passed_on_unread() -> None:
 
 
 @pytest.mark.parametrize(("answers", "options", "error", "match"), [
-    ([answer("404 No")], {}, kx.RunError, "answered 404"), ([answer("200 OK")], {}, kx.RunError, "without a type"),
+    ([answer("404 No")], {}, kx.RunError, "answered 404$"),
+    ([answer("422 No", body='{"error": "x", "message": "post\\nit"}')], {}, kx.RunError, "answered 422: post it$"),
+    ([answer("403 No", body="<p>no\0</p>" + "x" * 999)], {}, kx.RunError, r"403: <p>no </p>x{290}$"),
+    ([answer("200 OK")], {}, kx.RunError, "without a type"),
     ([b""] * 3, {"attempts": 3}, ConnectionLost, "3 times in a row"),
     ([answer("500 No")], {"attempts": 1}, ConnectionLost, "500"),
     ([stream("data: " + "x" * 999)], {"limit": 99}, kx.RunError, "longer than 99"),
@@ -132,9 +135,10 @@ async def test_ids_of_others_are_passed_on_unread() -> None:
 async def test_what_cannot_be_mended_is_an_error(answers: Any, options: Any, error: Any, match: str) -> None:
     """A refusal, no event stream, too many failures, an event too long, the stream's own failure, a post that broke."""
     async with server(*answers) as at:
+        graph = sse_client(at.url, **at.again(**options)) >> kx.to_list()
         with pytest.raises(error, match=match):
-            await (sse_client(at.url, **at.again(**options)) >> kx.to_list())
-        assert len(at.asked) == len(answers)
+            await graph
+        assert len(at.asked) == len(answers) and "test_clients.py" in graph.nodes[0].where
 
 
 async def forever(near: Any) -> None:
@@ -149,16 +153,19 @@ async def test_leaving_closes_the_socket(client: Callable[[str], Any]) -> None:
         assert len(await (client(at.url) >> kx.take(2) >> kx.to_list())) == 2
         with anyio.fail_after(9):
             await at.left.wait()
-        at.left, at.came = anyio.Event(), anyio.Event()
-        async with anyio.create_task_group() as group:
-            async def reads() -> None:
-                await (client(at.url) >> kx.to_list())
-            group.start_soon(reads)
-            await at.came.wait()
-            group.cancel_scope.cancel()
-        with anyio.fail_after(9):
+        at.left = anyio.Event()
+        waiting = anyio.Event()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(awaited, client(at.url) >> kx.sink(lambda _: waiting.set()))
+                await waiting.wait()
+                group.cancel_scope.cancel()
             await at.left.wait()
         assert len(at.asked) == 2 and at.open == 0
+
+
+async def awaited(graph: Any) -> None:
+    await graph
 
 
 async def lines(near: Any) -> None:

@@ -153,6 +153,7 @@ async def test_stop_keeps_the_partial_text_and_frees_the_model(model: LocalModel
         await page.click("#ask button")
         await length(page, 20)
         assert await busy_slots(model) == 1
+        await page.wait_for_selector("#graph svg .rate")
         await page.click("#stop")
         await page.wait_for_selector("body[data-state=done]")
         with anyio.fail_after(0.3):
@@ -186,5 +187,6 @@ async def test_a_page_that_is_detached_resumes_and_an_error_is_shown(tmp_path: P
         await page.wait_for_selector("#failure:not([hidden])")
         assert await page.text_content("#stream") == "".join(f'{{"n":{n}}}\n' for n in range(30))
         assert await page.text_content("#failure") == "ValueError: the stream has failed"
+        await until(page, "#graph .rate", lambda text: 1 < float(text.removesuffix("/s")) < 21)
         await page.screenshot(path=str(tmp_path / "failed.png"))
         print("screenshots in", tmp_path)

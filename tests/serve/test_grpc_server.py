@@ -398,6 +398,7 @@ async def test_one_run_for_many_and_each_its_own_place() -> None:
 @pytest.mark.parametrize("make", [
     lambda: grpc_client("x", credit=0), lambda: grpc_client("x", session="a", input=1), lambda: grpc_client(
         "x", gaps="never"), lambda: grpc_client("x", idle=-1), lambda: grpc_client("x", attempts=0),
+    lambda: grpc_client("http://x:1"),
     lambda: server(kx.map(str)), lambda: server(kx.source([1]), timeout=0), lambda: server(  # type: ignore[arg-type]
         Hub(kx.source([1])), linger=3), lambda: server(kx.source([1]), authorize=3)])  # type: ignore[arg-type]
 def test_what_makes_no_sense_is_told_when_written(make: Any) -> None:

@@ -1,0 +1,39 @@
+"""What a server's refusal says: whether and when to come back, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+import anyio
+
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504})    # statuses after which another attempt may succeed
+LONGEST_WAIT = 300.0    # seconds that a server may ask a client to stay away
+PATIENCE, WORDS = 2.0, 300    # seconds and bytes for what a refusal has to say
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds of a Retry-After header; 0 if there is none, or it is a date."""
+    told = headers.get("retry-after", "")
+    return min(LONGEST_WAIT, float(told)) if told.isascii() and told.isdigit() else 0.0
+
+
+async def said(chunks: AsyncIterator[bytes]) -> str:
+    """Why a server refuses, in its own words and in a line: a JSON ``message`` or ``detail``, or else its text."""
+    found = b""
+    with suppress(Exception), anyio.move_on_after(PATIENCE):    # a refusal stays one, whatever becomes of its words
+        async for chunk in chunks:
+            found += chunk
+            if len(found) > WORDS:
+                break
+    text = found[:WORDS].decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        told = json.loads(text)
+        text = next((told[key] for key in ("message", "detail") if isinstance(told.get(key), str)), text) \
+            if isinstance(told, dict) else text
+    line = "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    return f": {line}" if line else ""
+
+
+__all__ = ["LATER", "LONGEST_WAIT", "retry_after", "said"]
