@@ -127,7 +127,7 @@ def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = 
         e.line("return; yield")
     else:
         e.line(f"return {result_of(e, steps)}")
-    return link(e, steps, f"items, run{near(e.lines)}", kind="async def" if awaits else "def")
+    return link(e, steps, f"items, run{near(e.lines)}", kind="async def" if awaits else "def", flat=not awaits)
 
 
 def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, bare: bool) -> Code:
