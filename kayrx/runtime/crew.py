@@ -213,7 +213,7 @@ class Crew:
 
     def end(self) -> None:
         """The only one has no item any more."""
-        self.only, self.turn = False, self.started if self.only else self.turn
+        self.turn, self.only, self.alone = self.started if self.only else self.turn, False, False
 
     def joined(self) -> None:
         """A worker without an item joins the only one, which has one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -133,6 +134,22 @@ def test_a_worker_goes_on_while_its_calls_do_not_suspend(virtual: Virtual) -> No
     virtual(kx.source(range(100)) >> kx.map(call, concurrency=8))
 
     assert len(tasks) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_calls_that_suspend_now_and_then_keep_their_order(seed: int) -> None:
+    """A worker that was alone for a while, and rests, leaves no trace of it: whoever goes on meanwhile takes turns."""
+    drawn = random.Random(seed)
+    naps = [drawn.choice([0] * 30 + [1, 2, 3, 7]) if x % 600 <= 80 else 0 for x in range(3000)]
+
+    async def call(x: int) -> int:
+        for _ in range(naps[x]):
+            await anyio.sleep(0)
+        return x
+
+    with anyio.fail_after(20):
+        out = await (kx.source(range(3000)) >> kx.map(call, concurrency=drawn.choice([2, 3, 5])) >> kx.to_list())
+    assert out == [*range(3000)]
 
 
 # -- order ---------------------------------------------------------------------------------------
