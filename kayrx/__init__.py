@@ -18,16 +18,16 @@ install(
     trial="kayrx.runtime.trial",
     draw="kayrx.plan.draw",
     engine="kayrx.runtime.faces",
-    callbacks="kayrx.runtime.callbacks",
-    place="kayrx.runtime.place",
-    processes="kayrx.runtime.processes",
-    feed="kayrx.runtime.feed",
+    callbacks="kayrx.runtime.rx.callbacks",
+    place="kayrx.runtime.places.threads",
+    processes="kayrx.runtime.places.processes",
+    feed="kayrx.runtime.gates.feed",
     groups="kayrx.runtime.groups",
     codecs="kayrx.io.codecs",
-    hosted="kayrx.runtime.hosted",
-    publisher="kayrx.runtime.publisher",
-    replay="kayrx.runtime.replay",
-    rx="kayrx.runtime.observable",
+    hosted="kayrx.runtime.rx.hosted",
+    publisher="kayrx.runtime.streams.publisher",
+    replay="kayrx.runtime.letters.replay",
+    rx="kayrx.runtime.rx.observable",
     saving="kayrx.runtime.saving",
 )
 
@@ -113,7 +113,7 @@ if TYPE_CHECKING:
     from kayrx.nodes.windows import buffer, sliding
     from kayrx.plan.plan import Options
     from kayrx.runtime.run import Run
-    from kayrx.runtime.subject import Subject
+    from kayrx.runtime.rx.subject import Subject
     from kayrx.runtime.world import World
 
 _HOMES = {
@@ -159,7 +159,7 @@ _HOMES = {
     "kayrx.nodes.windows": "buffer sliding",
     "kayrx.plan.plan": "Options",
     "kayrx.runtime.run": "Run",
-    "kayrx.runtime.subject": "Subject",
+    "kayrx.runtime.rx.subject": "Subject",
     "kayrx.runtime.world": "World",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

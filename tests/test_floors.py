@@ -173,8 +173,8 @@ def test_every_core_node_has_a_meaning(node: type[Node]) -> None:
     from kayrx.nodes import interval, units, until
     from kayrx.plan.forms import item
     from kayrx.plan.lower import FAN_IN, lower
-    from kayrx.runtime.guards import around
-    from kayrx.runtime.sources import aiterate, iterate
+    from kayrx.runtime.guards.chain import around
+    from kayrx.runtime.sources.opening import aiterate, iterate
     from kayrx.runtime.stages import stage
 
     rows: dict[str, tuple[Any, ...]] = {"source": (iterate, aiterate), "guard": (around,), "fan_in": (stage,),

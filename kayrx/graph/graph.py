@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from kayrx.nodes.feed import Publisher as Feed, Pushing
     from kayrx.nodes.letters import Letter, LetterStore, Replayed
     from kayrx.plan.plan import Plan
-    from kayrx.runtime.publisher import Processor, Publisher
     from kayrx.runtime.run import Run
-    from kayrx.runtime.subject import Subscription
+    from kayrx.runtime.rx.subject import Subscription
+    from kayrx.runtime.streams.publisher import Processor, Publisher
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)

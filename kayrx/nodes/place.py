@@ -1,4 +1,4 @@
-"""Placement: where a function runs.  Data only; `kayrx.runtime.place` and `processes` start the workers.
+"""Placement: where a function runs.  Data only; `kayrx.runtime.places.threads` and `processes` start the workers.
 
 A placement is one small protocol, so that an engine outside this process can be one too.
 """

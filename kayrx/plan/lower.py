@@ -1,6 +1,6 @@
 """lower: the Rx operator of a node that has no generated form; the one module of the plan that knows reactivex.
 
-Nodes with a form are hosted, fused, in one Observable operator (`kayrx.runtime.observable`).  Each
+Nodes with a form are hosted, fused, in one Observable operator (`kayrx.runtime.rx.observable`).  Each
 row says what the operator may release at once and hold.
 """
 

@@ -7,13 +7,14 @@ says which item.  So nothing is carried per item for the sake of a failure that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from kayrx.errors import GateOverflow, KayrxError
 from kayrx.plan.plan import Segment, Step
 
-GUARDS = __file__.replace("blame.py", "guards")  # guards.py, guards_one.py and those beside them
+GUARDS = tuple(str(Path(__file__).with_name("guards") / f"{name}.py") for name in ("chain", "one", "many", "limiting"))
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context

@@ -14,21 +14,21 @@ from kayrx.errors import GateDeadlock, RunError
 from kayrx.plan.plan import Segment, Step
 from kayrx.runtime.backend import Backend
 from kayrx.runtime.blame import annotate
-from kayrx.runtime.gate import Gate
-from kayrx.runtime.guards import Guarded
+from kayrx.runtime.gates.gate import Gate
+from kayrx.runtime.guards.chain import Guarded
 from kayrx.runtime.ledger import Ledger
 from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
-    from kayrx.runtime.circles import Circle
-    from kayrx.runtime.crew import Crew
+    from kayrx.runtime.crews.crew import Crew
+    from kayrx.runtime.gates.circles import Circle
     from kayrx.runtime.groups import Groups
-    from kayrx.runtime.hosted import Hosted
+    from kayrx.runtime.letters.replay import Session
     from kayrx.runtime.program import Program
-    from kayrx.runtime.replay import Session
+    from kayrx.runtime.rx.hosted import Hosted
     from kayrx.runtime.saving import Saver
-    from kayrx.runtime.sources import Stoppable
+    from kayrx.runtime.sources.opening import Stoppable
 
 LOOK = 32
 SLICE = 0.005

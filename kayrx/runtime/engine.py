@@ -22,18 +22,18 @@ from kayrx.plan.plan import Segment, Step
 from kayrx.plan.traits import is_pool
 from kayrx.runtime import failing
 from kayrx.runtime.backend import SyncBackend, current
-from kayrx.runtime.circles import circles
 from kayrx.runtime.context import Context
-from kayrx.runtime.crew import Crew
-from kayrx.runtime.crew_saving import SavingCrew
-from kayrx.runtime.fans import fan_of
-from kayrx.runtime.gates import gate_of
-from kayrx.runtime.guards import Guarded, now
+from kayrx.runtime.crews.crew import Crew
+from kayrx.runtime.crews.saving import SavingCrew
+from kayrx.runtime.gates.circles import circles
+from kayrx.runtime.gates.fans import fan_of
+from kayrx.runtime.gates.kinds import gate_of
+from kayrx.runtime.guards.chain import Guarded, now
 from kayrx.runtime.linear import close, pulled
 from kayrx.runtime.program import Program
-from kayrx.runtime.seeking import seek
-from kayrx.runtime.sharing import Sharing, asked
-from kayrx.runtime.sources import Stoppable, aiterate, anew, nothing
+from kayrx.runtime.sources.opening import Stoppable, aiterate, anew, nothing
+from kayrx.runtime.sources.seeking import seek
+from kayrx.runtime.sources.sharing import Sharing, asked
 from kayrx.runtime.stages import stage
 from kayrx.runtime.world import World
 

@@ -8,10 +8,10 @@ from typing import Any
 from kayrx.plan.plan import Step
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
-from kayrx.runtime.guards import Guarded, now
+from kayrx.runtime.guards.chain import Guarded, now
 from kayrx.runtime.program import Program
-from kayrx.runtime.seeking import seek_now
-from kayrx.runtime.sources import anew, counted, iterate
+from kayrx.runtime.sources.opening import anew, counted, iterate
+from kayrx.runtime.sources.seeking import seek_now
 from kayrx.runtime.world import World
 
 
@@ -42,7 +42,7 @@ def run_linear(program: Program, world: World, *, resume: bool = False) -> Any:
     run = Context(program, world, SyncBackend(world), resume=resume)
     segment = program.plan.segments[0]
     if segment.fed == "push":
-        from kayrx.runtime.pushing import run_pushed  # late: it loads reactivex
+        from kayrx.runtime.rx.pushing import run_pushed  # late: it loads reactivex
 
         return run_pushed(program, run)
     items: Any = ()

@@ -11,7 +11,7 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens, Resource
 from kayrx.nodes.ends import METHODS
 from kayrx.plan.plan import Plan, every
-from kayrx.runtime.threaded import InThread
+from kayrx.runtime.places.threaded import InThread
 
 
 def wanted(plan: Plan) -> Iterator[tuple[Node, Opens]]:

@@ -24,13 +24,13 @@ from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.ends import SinkTo, ToList
 from kayrx.plan.keeping import Barrier, checkpoint_of, kept_as, packed, stateful_steps, unpacked
 from kayrx.plan.plan import Segment, Step
-from kayrx.runtime.guards import now
-from kayrx.runtime.seeking import Mark
-from kayrx.runtime.threaded import do
+from kayrx.runtime.guards.chain import now
+from kayrx.runtime.places.threaded import do
+from kayrx.runtime.sources.seeking import Mark
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
-    from kayrx.runtime.gate import Fan
+    from kayrx.runtime.gates.gate import Fan
 
 VERSION = 1
 READER = -1  # stands among the segments for the reader of ``stream()``

@@ -27,7 +27,7 @@ import anyio.to_thread
 
 from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import loop_running
-from kayrx.runtime.place import calls_under_way
+from kayrx.runtime.places.threads import calls_under_way
 from kayrx.runtime.world import World
 from kayrx.testing.order import DrawnLoop, trio_order
 

@@ -9,7 +9,7 @@ import anyio
 
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import source
-from kayrx.runtime.subject import Subject, Subscription
+from kayrx.runtime.rx.subject import Subject, Subscription
 from kayrx.testing.diagram import Diagram
 from kayrx.testing.trace import Held
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 from reactivex import abc
 
-from kayrx.runtime.timers import SegmentScheduler
+from kayrx.runtime.rx.timers import SegmentScheduler
 
 
 class LoopScheduler(SegmentScheduler):

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.runtime.deadlines import Deadlines
+from kayrx.runtime.guards.deadlines import Deadlines
 from kayrx.testing import run_virtual
 
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.runtime.limits import NAMED
+from kayrx.runtime.guards.limits import NAMED
 
 Virtual = Callable[[Any], Any]
 names = (f"test {number}" for number in itertools.count())
@@ -131,7 +131,7 @@ def test_what_a_call_begun_before_says_is_not_heard(virtual: Virtual) -> None:
 
 def test_a_late_success_does_not_make_up_for_failures_after_it() -> None:
     """A call that was let in before the circuit opened and closed again is no success in a row of its own."""
-    from kayrx.runtime.limits import Circuit
+    from kayrx.runtime.guards.limits import Circuit
 
     guard, told = kx.circuit_breaker(2, reset=0).nodes[0], list[Any]()
     guarded: Any = type("Guarded", (), {"tell": lambda self, what, **facts: told.append(facts["state"])})()

@@ -14,7 +14,7 @@ from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.nodes.values import is_async
-from kayrx.runtime.publisher import Processor
+from kayrx.runtime.streams.publisher import Processor
 from kayrx.testing import left_behind
 from kayrx.testing.probes import UNLIMITED, Bad, Handmade, Probe, settled, until
 

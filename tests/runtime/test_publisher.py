@@ -16,9 +16,9 @@ import pytest
 import reactivex
 
 import kayrx as kx
-from kayrx.runtime import publisher as publishing
 from kayrx.runtime.backend import loop_running
-from kayrx.runtime.publisher import Publisher, publisher
+from kayrx.runtime.streams import publisher as publishing
+from kayrx.runtime.streams.publisher import Publisher, publisher
 from kayrx.testing import left_behind
 from kayrx.testing.probes import UNLIMITED, Bad, Handmade, Probe, settled, until
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import kayrx as kx
-from kayrx.runtime.subscriber import QueueSubscriber
+from kayrx.runtime.streams.subscriber import QueueSubscriber
 from kayrx.testing import left_behind
 from kayrx.testing.probes import Handmade, settled, until
 

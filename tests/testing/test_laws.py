@@ -102,7 +102,7 @@ def test_an_observable_that_goes_on_after_its_end_is_found(monkeypatch: pytest.M
             on_next(7)
             on_completed()
 
-    monkeypatch.setattr("kayrx.runtime.observable.pulled", lambda made, world: Wrong())
+    monkeypatch.setattr("kayrx.runtime.rx.observable.pulled", lambda made, world: Wrong())
 
     broken(kx.map(abs), "law       the grammar of Rx", "to_observable(",
            "got       on_next(7) after on_completed, on_completed after on_completed")

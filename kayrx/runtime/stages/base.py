@@ -17,7 +17,7 @@ from kayrx.graph.node import Node
 from kayrx.nodes.values import EMPTY, is_async
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 
 Emit = Callable[[Any], Awaitable[bool]]
 

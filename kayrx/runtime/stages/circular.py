@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from kayrx.nodes import loops
 from kayrx.plan.plan import Step
-from kayrx.runtime.circles import Feedback
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.circles import Feedback
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, pop, stage
 
 

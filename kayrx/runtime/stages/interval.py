@@ -14,7 +14,7 @@ from kayrx.nodes.interval import Join
 from kayrx.plan.panes import moment
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, any_of, living, pop, stage
 
 EVER = float("inf")

@@ -9,7 +9,7 @@ from kayrx.nodes import latest
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, any_of, living, pass_on, pop, stage, take_newest
 
 

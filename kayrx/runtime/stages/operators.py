@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kayrx.nodes import transform
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
-from kayrx.runtime.hosted import Hosted
+from kayrx.runtime.gates.gate import Gate
+from kayrx.runtime.rx.hosted import Hosted
 from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 

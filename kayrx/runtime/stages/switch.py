@@ -13,10 +13,10 @@ from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.plan.probe import readable
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
-from kayrx.runtime.guards_many import outputs
-from kayrx.runtime.inner import Inner
+from kayrx.runtime.gates.gate import Gate
+from kayrx.runtime.guards.many import outputs
 from kayrx.runtime.stages.base import Emit, pop, stage
+from kayrx.runtime.stages.inner import Inner
 
 
 @stage.register(switch.SwitchMap)

@@ -8,7 +8,7 @@ from typing import Any
 from kayrx.nodes import about
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, stage
 
 

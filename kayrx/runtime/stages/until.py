@@ -8,7 +8,7 @@ from typing import Any
 from kayrx.nodes import until
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, any_of, living, pass_on, pop, stage
 
 

@@ -9,7 +9,7 @@ from kayrx.nodes import windows
 from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
-from kayrx.runtime.gate import Gate
+from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 

@@ -1,0 +1,1 @@
+"""Gates: the bounded hand-offs between segments, and what else holds items between them."""

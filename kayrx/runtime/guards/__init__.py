@@ -1,0 +1,1 @@
+"""Guards at work: around one call, around many outputs; their limits, waits and what was sent."""

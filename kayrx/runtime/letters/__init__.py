@@ -1,0 +1,1 @@
+"""Letters: written while a run goes on, and sent in again."""

@@ -1,0 +1,1 @@
+"""Places: worker threads and worker processes."""

@@ -1,0 +1,59 @@
+"""Running by callbacks: ``graph.subscribe(on_next, on_error, on_completed)``, as in Rx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kayrx.door import floor
+from kayrx.graph.graph import Graph
+from kayrx.runtime.backend import SyncBackend
+from kayrx.runtime.context import Context
+from kayrx.runtime.program import Program, must_be_fed, program
+from kayrx.runtime.rx.subject import Subscription
+from kayrx.runtime.world import THE_WORLD
+
+
+def raising(error: Exception) -> None:
+    """The ``on_error`` of a subscriber that gave none: whoever pushed hears of it."""
+    raise error
+
+
+def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
+              on_error: Callable[[Exception], Any] | None, on_completed: Callable[[], Any] | None) -> Subscription:
+    """A linear plan over a push source is that source's subscriber itself; others go by Rx."""
+    made = program(graph)
+    must_be_fed(made.plan, graph, "subscribe to")
+    segment = made.plan.segments[0]
+    given, failed = on_next or nothing, on_error or raising
+    if not (made.plan.linear and segment.fed == "push" and segment.head is not None):
+        return floor("rx").to_observable(graph).subscribe(given, failed, on_completed or nothing)  # type: ignore[no-any-return]
+    run = None if made.bare else Context(made, THE_WORLD, SyncBackend(THE_WORLD))
+    push, finish = made.push.function(run, given, nothing if on_completed is None else lambda _: on_completed())
+    if on_error is not None:
+        push = telling(push, made, failed)
+    upstream: Any = segment.head.node.what  # type: ignore[attr-defined]
+    held = upstream.subscribe(push, failed, finish)
+    return held if isinstance(held, Subscription) else Subscription(held.dispose)
+
+
+def nothing(*_: object) -> None:
+    """The callback of a subscriber that gave none."""
+
+
+def telling(push: Callable[[Any], None], made: Program, on_error: Callable[[Exception], Any]) -> Callable[[Any], None]:
+    """``push`` with its failures noted and told to ``on_error``; nothing is pushed after one."""
+    over = False
+
+    def told(item: Any) -> None:
+        nonlocal over
+        if over:
+            return
+        try:
+            push(item)
+        except Exception as error:
+            over = True
+            Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, made.plan.segments[0])
+            on_error(error)
+
+    return told

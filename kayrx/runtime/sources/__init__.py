@@ -1,0 +1,1 @@
+"""Sources: opened, followed, shared, and sought."""
