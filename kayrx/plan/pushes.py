@@ -14,9 +14,9 @@ def push(steps: Steps, options: Options) -> Code:
     """``open(run, emit, complete, failed=None, others=GONE) -> (push, finish, beside)``.
 
     ``complete(result)`` is called once.  What a step raises goes to whoever pushes, or to ``failed(error)``: in a
-    wrapper around ``push`` that would cost half as much again as the push.  A `Subject` gives ``push`` away to whoever asks, so there is a way
-    back: once the steps have ended, or from ``finish(True)`` to ``finish(False)``, ``push`` hands what it is given to
-    ``others``, who push it ``beside`` if it is meant for these steps too.
+    wrapper around ``push`` that would cost half as much again as the push.  A `Subject` gives ``push`` away to whoever
+    asks, so there is a way back: once the steps have ended, or from ``finish(True)`` to ``finish(False)``, ``push``
+    hands what it is given to ``others``, who push it ``beside`` if it is meant for these steps too.
     """
     e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"emit({x})")
