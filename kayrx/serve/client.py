@@ -199,12 +199,15 @@ class Frames:
         return b"".join([self.one(client, event) for event in events])
 
     def one(self, client: Subscription, event: Event) -> bytes:
+        session = client.session
         if not event.seq:
             return self._encode(event, None)
-        key = client.session.tag, event.seq, event.count
+        if len(session.clients) == 1:    # for nobody else
+            return self._encode(event, session.cursor(event))
+        key = session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._encode(event, client.cursor(event))
+            made = self._encode(event, session.cursor(event))
             if len(made) <= self._size:
                 self._made[key] = made
                 self.held += len(made)
