@@ -12,7 +12,7 @@ from kayrx.nodes.retract import Retract
 from kayrx.nodes.select import Filter
 from kayrx.nodes.transform import Map, Tap
 from kayrx.runtime.program import program
-from kayrx.serve.events import Event, Refused, weight
+from kayrx.serve.events import OVERHEAD, Event, Refused, weight
 from kayrx.serve.outbox import ENDLESS, Reader
 
 if TYPE_CHECKING:
@@ -32,20 +32,25 @@ class Intake:
         self._room: Any = None                   # the run waits for clients
         self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
         self._items = self._bytes = ENDLESS      # up to which seq, and bytes of the log, every outbox has room
+        self._free = (ENDLESS, ENDLESS)          # the same of those that block: their room only grows
 
     def came(self, client: Subscription) -> None:
         """A client has come, with an outbox of its own."""
         if client.bounds.policy == "block":
             self._blocking.append(client)
-            self.session.log.unread = self._unread
+            self._blockers_changed()
         self.watch(client.reader)
 
     def left(self, client: Subscription) -> None:
         """A client has gone, and waits for nothing."""
         if client in self._blocking:
             self._blocking.remove(client)
-            self.session.log.unread = self._unread if self._blocking else None
+            self._blockers_changed()
         self.made_room(client)
+
+    def _blockers_changed(self) -> None:
+        self._free = (0, 0)
+        self.session.log.protect(self._unread if self._blocking else None)
 
     def _unread(self) -> int:
         """From where on the log has to stay: an item may be larger than the room that was there."""
@@ -83,24 +88,27 @@ class Intake:
         self._add(item)
 
     def _add(self, item: Any) -> int:
-        seq, size = self.session.log.last + 1, self.session.options.size(item)
+        log, size = self.session.log, self.session.options.size(item)
+        seq = log.last + 1
         if type(item) is Retract:
-            self.append(Event(seq, "retract", {"after": self.session.log.without(item.count)}), size)
+            self.append(Event(seq, "retract", {"after": log.without(item.count)}), size)
         else:
             self.append(Event(seq, "data", item), size)
         return size
 
     def _crowded(self, size: int) -> bool:
         """True if somebody's outbox may have no room for so many bytes more."""
-        log = self.session.log
-        return log.last >= self._items or log.total + size > self._bytes or self._blocked(size)
+        log, (items, most) = self.session.log, self._free
+        if log.last >= self._items or log.total + size > self._bytes:
+            return True
+        return (log.last >= items or log.total + size + OVERHEAD > most) and self._blocked(size)
 
     def _blocked(self, size: int) -> bool:
         """True if a client for whom the run waits has no room for so many bytes."""
-        for client in self._blocking:    # an item pays for this, and a generator is dear  # noqa: SIM110
-            if client.reader.full(size):
-                return True
-        return False
+        readers = [client.reader for client in self._blocking]
+        self._free = (min([reader.done + reader.bounds.items for reader in readers], default=ENDLESS),
+                      min([reader.before + reader.bounds.bytes for reader in readers], default=ENDLESS))
+        return any([reader.full(size) for reader in readers])
 
     async def _wait_for_room(self, size: int) -> None:
         """Wait for clients that block, and a moment for those that are about to read."""

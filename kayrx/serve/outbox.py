@@ -135,7 +135,7 @@ class Reader:
         if self.cut:
             return []
         log, held = self.log, self.held
-        if not held and not self.behind and log.last <= self.taken + 1:    # it keeps up: nothing to drop, to join or to bound
+        if not held and not self.behind and log.last <= self.taken + 1:    # it keeps up: nothing is too much
             if log.last == self.taken:
                 return []
             newest = log.entries[-1]

@@ -64,7 +64,7 @@ class Streamed(EventSourceResponse):
                  heartbeat: float | None = 15.0, timeout: float = 10.0, expires: float | None = None,
                  headers: Mapping[str, str] | None = None, name: str = "",
                  door: Callable[[], Callable[[], object]] | None = None) -> None:
-        super().__init__((), headers=headers, media_type=protocol.media_type, ping=0)
+        super().__init__(iter(()), headers=headers, media_type=protocol.media_type, ping=0)
         self.headers["Cache-Control"] = "no-cache, no-store, no-transform"
         self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers.update(protocol.headers)

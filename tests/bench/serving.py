@@ -27,7 +27,7 @@ from sse_starlette import EventSourceResponse
 import kayrx as kx
 from kayrx.serve import Limits, Outbox, mount
 from kayrx.serve.server import Server, serve
-from tests.bench.goals import Goal, Row, faster, rows_of, times
+from tests.bench.goals import Goal, Row, faster, rows_of
 from tests.bench.measure import Settings, WrongAnswer
 
 TEXT = "a token "
