@@ -69,11 +69,17 @@ def main() -> int:
     options = parser.parse_args()
     settings = Settings(rounds=3 if options.quick else 7, quick=options.quick)
     races = [race for race in chosen(options.only) if race.quick or not options.quick]
-    rows = [row for race in races for row in measured(race, settings)]
+    rows: list[Row] = []
+    took: dict[str, float] = {}    # seconds, of the workloads W and of delivery D
+    for race in races:
+        begin = time.perf_counter()
+        rows += measured(race, settings)
+        took[race.name[0]] = took.get(race.name[0], 0.0) + time.perf_counter() - begin
     print(rendered(rows))
     counts = Counter(row.verdict for row in rows if row.verdict)
     print(f"\nPython {platform.python_version()}, {settings.rounds} rounds, slack {SLACK:.0%}: "
-          + ", ".join(f"{number} {word}" for word, number in counts.most_common()))
+          + ", ".join(f"{number} {word}" for word, number in counts.most_common()) + "; "
+          + ", ".join(f"{letter} took {seconds:.0f} s" for letter, seconds in took.items()))
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     return 1 if missed(rows) else 0
