@@ -196,14 +196,20 @@ class Frames:
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
-        return b"".join([self.one(client, event) for event in events])
+        return b"".join(self.each(client, events))
+
+    def each(self, client: Subscription, events: Sequence[Event]) -> list[bytes]:
+        """The events of a batch, each encoded."""
+        session = client.session
+        if len(session.clients) == 1:    # nobody else wants them
+            encode, cursor = self._encode, session.cursor
+            return [encode(event, cursor(event) if event.seq else None) for event in events]
+        return [self.one(client, event) for event in events]
 
     def one(self, client: Subscription, event: Event) -> bytes:
-        session = client.session
         if not event.seq:
             return self._encode(event, None)
-        if len(session.clients) == 1:    # for nobody else
-            return self._encode(event, session.cursor(event))
+        session = client.session
         key = session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:

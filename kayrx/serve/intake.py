@@ -27,7 +27,7 @@ class Intake:
     """The sink of a session's run."""
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.session, self._log, self._size = session, session.log, session.options.size
         self._blocking: list[Subscription] = []
         self._room: Any = None                   # the run waits for clients
         self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
@@ -50,7 +50,7 @@ class Intake:
 
     def _blockers_changed(self) -> None:
         self._free = (0, 0)
-        self.session.log.protect(self._unread if self._blocking else None)
+        self._log.protect(self._unread if self._blocking else None)
 
     def _unread(self) -> int:
         """From where on the log has to stay: an item may be larger than the room that was there."""
@@ -71,7 +71,8 @@ class Intake:
 
     def _put(self, item: Any) -> None:
         """An item of the graph: into the log; the run pauses if there is no room for another one like it."""
-        size = self._add(item)
+        size = self._size(item)
+        self.append(Event(self._log.last + 1, "data", item) if type(item) is not Retract else self._taken(item), size)
         if self._crowded(size) and self.session.run is not None:
             self.session.run.pause()
             self.session.hub.host.start_soon(self._go_on, self.session.run, size)
@@ -82,23 +83,17 @@ class Intake:
 
     async def _take(self, item: Any) -> None:
         """An item of the graph: into the log, once there is room for it."""
-        size = self.session.options.size(item)
+        size = self._size(item)
         if self._crowded(size):
             await self._wait_for_room(size)
-        self._add(item)
+        self.append(Event(self._log.last + 1, "data", item) if type(item) is not Retract else self._taken(item), size)
 
-    def _add(self, item: Any) -> int:
-        log, size = self.session.log, self.session.options.size(item)
-        seq = log.last + 1
-        if type(item) is Retract:
-            self.append(Event(seq, "retract", {"after": log.without(item.count)}), size)
-        else:
-            self.append(Event(seq, "data", item), size)
-        return size
+    def _taken(self, item: Retract) -> Event:
+        return Event(self._log.last + 1, "retract", {"after": self._log.without(item.count)})
 
     def _crowded(self, size: int) -> bool:
         """True if somebody's outbox may have no room for so many bytes more."""
-        log, (items, most) = self.session.log, self._free
+        log, (items, most) = self._log, self._free
         if log.last >= self._items or log.total + size > self._bytes:
             return True
         return (log.last >= items or log.total + size + OVERHEAD > most) and self._blocked(size)
@@ -118,7 +113,7 @@ class Intake:
                 await self._room
             finally:
                 self._room = None
-        await self._patience(self.session.log.last + 1, self.session.log.total + size)
+        await self._patience(self._log.last + 1, self._log.total + size)
 
     async def _patience(self, seq: int, total: int) -> None:
         """Wait for full clients that will read in a moment."""
@@ -136,7 +131,7 @@ class Intake:
                 client.waited(spent)
 
     def append(self, event: Event, size: int | None = None) -> None:
-        mine = self.session.log
+        mine = self._log
         size = weight(event.data) if size is None else size
         if (event.seq > self._items or mine.total + size > self._bytes) and not event.terminal:
             self._enforce(event.seq, mine.total + size)

@@ -80,8 +80,8 @@ class Log:
         """Add the event with the seq ``last + 1``."""
         self.last = event.seq
         self.total += size + OVERHEAD
-        self.entries.append(Entry(event, self.total, self.now()))
-        if not event.terminal:    # it comes on top of what outboxes need
+        self.entries.append(Entry(event, self.total, 0.0 if self.keep.age is None else self.now()))
+        if event.type not in ("end", "error"):    # a terminal comes on top of what outboxes need
             self.trim()
 
     def trim(self) -> None:

@@ -177,12 +177,11 @@ class Requests:
     async def events(self, request: Request) -> None:
         socket, client, session = self.socket, request.client, request.session
         opening, ended = f'{{"id":{as_json(request.id)},'.encode("ascii"), False
-        one = socket.frames.one
         await socket.say(id=request.id, type="started", data={"session": session.id or SHARED, "run": session.tag})
         with request.scope:
             while events := await client.batch():
                 try:
-                    texts = [opening + one(client, event) for event in events]
+                    texts = [opening + text for text in socket.frames.each(client, events)]
                 except Exception as error:
                     log.error("an item of %s cannot be sent", session.name, exc_info=error)
                     request.why = error
