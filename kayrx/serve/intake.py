@@ -29,6 +29,7 @@ class Intake:
     def __init__(self, session: Session) -> None:
         self.session, self._log, self._size = session, session.log, session.options.size
         self._blocking: list[Subscription] = []
+        self._paused: int | None = None          # the run is, until there is room for so many bytes
         self._room: Any = None                   # the run waits for clients
         self._late: set[Subscription] = set()    # these, with patience; none: until one that blocks has room
         self._items = self._bytes = ENDLESS      # up to which seq, and bytes of the log, every outbox has room
@@ -75,9 +76,19 @@ class Intake:
         self.append(Event(self._log.last + 1, "data", item) if type(item) is not Retract else self._taken(item), size)
         if self._crowded(size) and self.session.run is not None:
             self.session.run.pause()
-            self.session.hub.host.start_soon(self._go_on, self.session.run, size)
+            self._paused = size
+            if not self._blocked(size):
+                self._go_on(self.session.run, size)
 
-    async def _go_on(self, run: Run, size: int) -> None:
+    def _go_on(self, run: Run, size: int) -> None:
+        """Nobody blocks any more: let the run go on, now or once those have read that are about to."""
+        self._paused = None
+        if self._log.last >= self._items or self._log.total + size > self._bytes:
+            self.session.hub.host.start_soon(self._later, run, size)
+        else:
+            run.resume()
+
+    async def _later(self, run: Run, size: int) -> None:
         await self._wait_for_room(size)
         run.resume()
 
@@ -154,6 +165,9 @@ class Intake:
         self._items, self._bytes = min(self._items, items), min(self._bytes, size)
 
     def made_room(self, client: Subscription) -> None:
+        """A client has read, or has gone."""
+        if self._paused is not None and self.session.run is not None and not self._blocked(self._paused):
+            self._go_on(self.session.run, self._paused)
         if self._room is not None:
             self._late.discard(client)
             if not self._late:
