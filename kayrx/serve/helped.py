@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,11 @@ class Helped:
         if self.protocol.queue.empty():
             self.unread = 0
 
-    async def send(self, texts: list[bytes]) -> None:
-        """Text messages in one write of the network, where ASGI makes one of each.  Raises: OSError."""
+    async def send(self, texts: list[bytes], before: bytes) -> None:
+        """Text messages, each after ``before``, in one write of the network, where ASGI makes one of each.
+
+        Raises: OSError.
+        """
         from websockets.exceptions import InvalidState
         from websockets.protocol import State
 
@@ -56,14 +60,15 @@ class Helped:
         if conn.extensions:    # they change what is sent
             try:
                 for text in texts:
-                    conn.send_text(text)
+                    conn.send_text(before + text)
             except InvalidState as error:
                 raise ConnectionError("the socket is closed") from error
             pieces = conn.data_to_send()
         elif conn.state is not State.OPEN:
             raise ConnectionError("the socket is closed")
         else:    # an object and a buffer for each message would cost as much as all the rest
-            pieces = [piece for text in texts for piece in (opening(len(text)), text)]
+            size = len(before)
+            pieces = [piece for text in texts for piece in (opening(size + len(text)), before, text)]
         protocol.transport.write(b"".join(pieces))
 
     def leave(self) -> None:
@@ -71,6 +76,7 @@ class Helped:
         del self.protocol.shutdown
 
 
+@lru_cache(1024)
 def opening(size: int) -> bytes:
     """What stands before a server's text of so many bytes, whole in one frame (RFC 6455, section 5.2).
 

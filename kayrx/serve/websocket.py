@@ -188,22 +188,22 @@ class Socket:
 
     # -- saying ----------------------------------------------------------------------------------
 
-    async def write(self, texts: list[bytes]) -> None:
-        """Send messages one after the other; a client that does not take them in time is cut off."""
+    async def write(self, texts: list[bytes], before: bytes = b"") -> None:
+        """Send messages, each after ``before``; a client that does not take them in time is cut off."""
         async with self.writing:
             try:
-                await self.sending.sent(self.put(texts))
+                await self.sending.sent(self.put(texts, before))
             except TooSlow:
                 self.requests.slow()
                 self.left()
             self.said = self.backend.now()
 
-    async def put(self, texts: list[bytes]) -> None:
+    async def put(self, texts: list[bytes], before: bytes) -> None:
         if self.server is not None:
-            await self.server.send(texts)
+            await self.server.send(texts, before)
         else:
             for text in texts:
-                await self.send({"type": "websocket.send", "text": text.decode("ascii")})
+                await self.send({"type": "websocket.send", "text": (before + text).decode("ascii")})
 
     async def say(self, **fields: Any) -> None:
         await self.write([as_json(fields).encode("ascii")])

@@ -198,5 +198,5 @@ def races() -> list[Pacing]:
             "CPU": [times("kayrx", "by hand", 1.2)], "p99": [Goal("kayrx", "by hand", 1.0, "above")],
         }, clients=1, pace=0.001, size=50, slices=60, quick=20),
         Pacing("D3", {"all read": by_kayrx, "one stalls": one_stalls}, {
-            "p99": [times("one stalls", "all read", 1.1)]}, clients=99, pace=0.01, size=10, slices=30, quick=10),
+            "p99": [times("one stalls", "all read", 1.1)]}, clients=99, pace=0.01, size=5, slices=60, quick=20),
     ]
