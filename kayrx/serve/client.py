@@ -111,34 +111,35 @@ class Subscription:
         if not self._looks % LOOK:
             # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
+        session, reader = self.session, self.reader
         self._busy = None
-        events, self._first = self._first or await self._batch(most, size), []
-        self._busy = self.session.backend.now()
-        return events
-
-    async def _batch(self, most: int, size: int) -> list[Event]:
-        reader, session = self.reader, self.session
-        while not self._over:
-            behind = reader.behind
-            events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
-            # Who asks for nothing is no reason for the run to wait: it is not about to read.
-            self._busy = None if self.demand else self._busy or session.backend.now()
-            if self.demand < ENDLESS:
-                self.demand -= sum(event.type == "data" for event in events)
-            if behind:
-                session.intake.watch(reader)
-            session.intake.made_room(self)
-            if events:
-                self._over = events[-1].terminal
+        try:
+            if self._first:
+                events, self._first = self._first, []
                 return events
-            if reader.cut:
-                self._over = True
-                return [Event(0, "end", {"reason": "too slow"})]
-            if session.ended.is_set() and not reader.waiting:
-                break
-            if not await self._wait():
-                return [Event(0, "heartbeat")]
-        return []
+            while not self._over:
+                behind = reader.behind
+                events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
+                if self.demand < ENDLESS:
+                    # Who asks for nothing is no reason for the run to wait: it is not about to read.
+                    self._busy = None if self.demand else self._busy or session.backend.now()
+                    self.demand -= len([event for event in events if event.type == "data"])
+                if behind:
+                    session.intake.watch(reader)
+                session.intake.made_room(self)
+                if events:
+                    self._over = events[-1].terminal
+                    return events
+                if reader.cut:
+                    self._over = True
+                    return [Event(0, "end", {"reason": "too slow"})]
+                if session.ended.is_set() and not reader.waiting:
+                    break
+                if not await self._wait():
+                    return [Event(0, "heartbeat")]
+            return []
+        finally:
+            self._busy = session.backend.now()
 
     async def _wait(self) -> bool:
         """Wait until there may be something; False after ``heartbeat`` seconds."""
@@ -195,15 +196,24 @@ class Frames:
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
-        return b"".join([self.one(client, event) for event in events])
+        return b"".join(self.each(client, events))
+
+    def each(self, client: Subscription, events: Sequence[Event]) -> list[bytes]:
+        """The events of a batch, each encoded."""
+        session = client.session
+        if len(session.clients) == 1:    # nobody else wants them
+            encode, cursor = self._encode, session.cursor
+            return [encode(event, cursor(event) if event.seq else None) for event in events]
+        return [self.one(client, event) for event in events]
 
     def one(self, client: Subscription, event: Event) -> bytes:
         if not event.seq:
             return self._encode(event, None)
-        key = client.session.tag, event.seq, event.count
+        session = client.session
+        key = session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._encode(event, client.cursor(event))
+            made = self._encode(event, session.cursor(event))
             if len(made) <= self._size:
                 self._made[key] = made
                 self.held += len(made)

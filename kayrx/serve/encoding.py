@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Mapping, Set
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii
 from pathlib import PurePath
 from typing import Any
 
@@ -49,7 +50,7 @@ def as_json(value: Any) -> str:
     >>> as_json({"text": "a\\nb\\r\\0"})
     '{"text":"a\\\\nb\\\\r\\\\u0000"}'
     """
-    return _encoder.encode(value)
+    return encode_basestring_ascii(value) if type(value) is str else _encoder.encode(value)
 
 
 __all__ = ["as_json"]

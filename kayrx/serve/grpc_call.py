@@ -23,6 +23,7 @@ from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked
 from kayrx.serve.limits import Allowed, Authorize, Counters, Limits, authorized
 from kayrx.serve.outbox import Outbox, Policy
+from kayrx.serve.sending import Sending, TooSlow
 from kayrx.serve.session import Session
 
 SHARED = "shared"
@@ -59,6 +60,7 @@ class Call:
         self.leave: Callable[[], object] | None = None
         self.ending: Ending | None = None
         self._scope = anyio.CancelScope()
+        self._sending = Sending(current(service.hub.options.world), service.timeout)
         self._writing = self._told = self._deaf = False
 
     def close(self) -> None:
@@ -195,17 +197,16 @@ class Call:
         """Send under our own timeout: gRPC takes megabytes for a client that never reads, and then waits for good."""
         self._writing = True
         try:
-            with anyio.move_on_after(self.service.timeout) as late:
-                await send(*arguments)
-                self._writing = False
-                return True
+            await self._sending.sent(send(*arguments))
+            self._writing = False
+            return True
         except Gone:
             self._finish(Ending("CANCELLED", "the client has gone"))
+        except TooSlow as error:
+            self._finish(refused(Refused("too slow", str(error))))
         except (TypeError, ValueError, RecursionError):
             self._writing = False    # it was not encoded
             raise
-        if late.cancelled_caught:
-            self._finish(refused(Refused("too slow", f"the client took nothing for {self.service.timeout:g} seconds")))
         return False
 
     # -- listening -------------------------------------------------------------------------------
