@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from kayrx.runtime.backend import Backend
-from kayrx.runtime.deadlines import Deadlines
-from kayrx.runtime.interrupt import Interrupt, Interrupted
+from kayrx.runtime.guards.deadlines import Deadlines
+from kayrx.runtime.guards.interrupt import Interrupt, Interrupted
 
 
 class TooSlow(Exception):
