@@ -102,25 +102,25 @@ async def test_who_reads_a_socket_but_no_call_loses_its_connection_and_costs_not
 
 async def test_a_connection_that_others_use_stays_until_they_have_gone() -> None:
     """One call of two on a channel is not read: it alone is let go, and the other goes on to the end it wants."""
-    async with server(kx.source(hot), outbox="latest", timeout=0.3) as bound:
-        async with grpc.aio.insecure_channel(bound.address) as channel:
-            stalled, going = [channel.stream_stream(OPEN, Ask.SerializeToString, Events.FromString)() for _ in "ab"]
-            for call in (stalled, going):
-                await call.write(Ask(request=UNLIMITED))
-                await call.read()
-            while not bound.hub.reports:
-                await going.read()
-            until = time.monotonic() + 1.5
-            while time.monotonic() < until:
-                assert await going.read() is not grpc.aio.EOF
-            assert connections(bound) == 1 and bound.hub.clients == 1
-            going.cancel()
-            with anyio.fail_after(2):
-                while connections(bound):
-                    await anyio.sleep(0.01)
-            with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
-                while True:
-                    await stalled.read()
+    async with (server(kx.source(hot), outbox="latest", timeout=0.3) as bound,
+                grpc.aio.insecure_channel(bound.address) as channel):
+        stalled, going = [channel.stream_stream(OPEN, Ask.SerializeToString, Events.FromString)() for _ in "ab"]
+        for call in (stalled, going):
+            await call.write(Ask(request=UNLIMITED))
+            await call.read()
+        while not bound.hub.reports:
+            await going.read()
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert await going.read() is not grpc.aio.EOF
+        assert connections(bound) == 1 and bound.hub.clients == 1
+        going.cancel()
+        with anyio.fail_after(2):
+            while connections(bound):
+                await anyio.sleep(0.01)
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            while True:
+                await stalled.read()
 
 
 @pytest.mark.parametrize("source", ["silent", "hot"])

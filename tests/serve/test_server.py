@@ -328,8 +328,9 @@ APP = """
 MOUNTED = """
     import uvicorn
     from fastapi import FastAPI
-    from kayrx.serve import mount
+    from kayrx.serve import beneath, mount
     from app import numbers
+    beneath.OPENING, beneath.LOOK = 0.5, 0.1
     app = FastAPI()
     mount(app, "/", numbers)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
@@ -393,3 +394,29 @@ async def test_a_mounted_graph_says_farewell_under_plain_uvicorn(tmp_path: Path)
     async with process(tmp_path, "mounted.py") as (running, port), client(port, "/") as raw:
         await raw.until(b"data:", 3)
         assert await ended(running, raw) == "released\n"
+
+
+async def test_a_mounted_graph_shows_out_the_silent_and_the_slow_under_plain_uvicorn(tmp_path: Path) -> None:
+    """uvicorn would wait for them for ever: 408 for who sends no whole headers, the first time or after an answer,
+    and nothing for who reads a stream or says nothing on a socket."""
+    async with process(tmp_path, "mounted.py") as (_, port), client(port, "/") as stream:
+        await stream.until(b"data:")
+        upgrade = {"upgrade": "websocket", "connection": "upgrade", "sec_websocket_version": "13",
+                   "sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+        first = b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with client(port, "/ws", **upgrade) as silent:
+            assert b" 101 " in await silent.until(b"\r\n\r\n")
+            for before, says in ((b"", b""), (b"", b"GET / HTTP/1.1\r\nX: "), (first, b"G")):
+                async with await anyio.connect_tcp("127.0.0.1", port) as raw:
+                    if before:
+                        await raw.send(before)
+                        assert b" 404 " in await raw.receive()
+                    if says:
+                        await raw.send(says)
+                    with anyio.fail_after(3):
+                        told = b"".join([chunk async for chunk in raw])
+                    assert told.startswith(b"HTTP/1.1 408 ")
+            stream.body = b""
+            await stream.until(b"data:", 9)
+            await silent.stream.send(b"\x89\x80\0\0\0\0")    # a ping, answered
+            assert b"\x8a\x00" in await silent.until(b"\x8a\x00")
