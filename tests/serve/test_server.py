@@ -158,30 +158,6 @@ async def test_a_client_that_leaves_releases_the_source_at_once() -> None:
             assert time.perf_counter() - began < 0.3
 
 
-async def test_a_hot_source_does_not_hold_the_loop() -> None:
-    """While it pours into ten clients, another task of the loop never waits for more than some milliseconds."""
-    def hot() -> Any:
-        while True:
-            yield "x" * 50
-
-    waits: list[float] = []
-    async with (served(kx.source(hot), outbox="latest", on_disconnect="cancel") as (port, _),
-                anyio.create_task_group() as group):
-        async def reader() -> None:
-            async with client(port) as raw:
-                while True:
-                    await raw.stream.receive(1 << 20)
-        for _ in range(10):
-            group.start_soon(reader)
-        await anyio.sleep(0.2)
-        for _ in range(200):
-            began = time.perf_counter()
-            await anyio.lowlevel.checkpoint()
-            waits.append(time.perf_counter() - began)
-        group.cancel_scope.cancel()
-    assert sorted(waits)[100] < 0.010
-
-
 async def test_resume_over_real_connections_has_no_gap_and_no_duplicate() -> None:
     """Cut at 25 places, by closing the socket in the middle of whatever is on the wire, and resumed by id each time."""
     async with served(kx.source(partial(ticking, 150, 0.002, 500)), on_disconnect="continue") as (port, _):
