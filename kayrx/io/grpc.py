@@ -114,6 +114,8 @@ class OverCalls:
             except (Broken, RunError):
                 leaving = False
                 raise
+            except (ValueError, LookupError, RecursionError) as error:
+                raise RunError(self.fault("the server does not speak kayrx's protocol")) from error
             finally:
                 call.cancel()
                 if leaving and self.session is not None:

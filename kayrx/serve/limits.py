@@ -90,10 +90,18 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     except ValueError:
         return None
     host = parts.hostname
-    if not url.isascii() or parts.scheme not in PORTS or not host or "@" in parts.netloc \
+    if not url.isascii() or parts.scheme not in PORTS or not host or "@" in parts.netloc or parts.netloc.endswith(":") \
             or url != f"{parts.scheme}://{parts.netloc}":
         return None
-    return parts.scheme, host, port or PORTS[parts.scheme]
+    return parts.scheme, host, PORTS[parts.scheme] if port is None else port
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header, without its port; empty for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def origin_allowed(headers: Mapping[str, str], scheme: str, origins: Sequence[str], hosts: Sequence[str] = ()) -> bool:
@@ -103,7 +111,7 @@ def origin_allowed(headers: Mapping[str, str], scheme: str, origins: Sequence[st
     names that this server answers to: any other Host may be a name that somebody else has pointed here.
     """
     host, origin = headers.get("host", ""), headers.get("origin")
-    if hosts and (urlsplit(f"//{host}").hostname or "") not in hosts:
+    if hosts and name_of(host) not in hosts:
         return False
     if origin is None:
         return headers.get("sec-fetch-site") != "cross-site" or "*" in origins
