@@ -86,6 +86,8 @@ async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[byte
     chunks = response.aiter_bytes()
     try:
         yield chunks
+    except httpx2.DecodingError as error:    # no fault of the network, so another attempt would be the same
+        raise RunError(f"the answer of {response.url} is not in the encoding that it says: {error}") from error
     finally:
         with anyio.CancelScope(shield=True), suppress(httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError):
             await response.aclose()
