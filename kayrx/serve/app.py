@@ -209,7 +209,7 @@ class Served:
         body = await read(request, self.limits)
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
         try:
-            session = self.hub.open(*given, owner=allowed.owner)
+            session = self.counted().begin(client, partial(self.hub.open, *given, owner=allowed.owner))
         except (Refused, HTTPException):
             raise
         except Exception as error:
