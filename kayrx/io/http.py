@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Never
 
-import anyio
-
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
+from kayrx.io.bodies import body_of
 from kayrx.io.event_stream import LONGEST, Decoder, ServerSent
 from kayrx.io.lasting import Again, Broken, ConnectionLost, Gap, Gaps, Place, ended, failed, lasting, numbered
 from kayrx.io.refusals import LATER, LONGEST_WAIT, retry_after, said
@@ -74,25 +73,6 @@ class Streaming:
             words = f"{response.status_code}{await said(chunks)}"
             raise RunError(f"{self.word}({self.url!r}): the server has answered {words}")
         return response, chunks
-
-
-@asynccontextmanager
-async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The chunks of an answer, which may be left before the last.
-
-    httpx2 reads through generators within generators.  To close the outermost leaves the others to be collected some
-    time, of which trio warns; they end in their own way once they find the connection closed.
-    """
-    chunks = response.aiter_bytes()
-    try:
-        yield chunks
-    except httpx2.DecodingError as error:    # no fault of the network, so another attempt would be the same
-        raise RunError(f"the answer of {response.url} is not in the encoding that it says: {error}") from error
-    finally:
-        with anyio.CancelScope(shield=True), suppress(httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError):
-            await response.aclose()
-            async for _ in chunks:
-                pass
 
 
 async def broken_off(opened: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
@@ -298,4 +278,4 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     return source(node).named("http_lines")
 
 
-__all__ = ["body_of", "http_client", "http_lines", "sse_client"]
+__all__ = ["http_client", "http_lines", "sse_client"]

@@ -18,8 +18,8 @@ from kayrx.serve.limits import Counters
 from tests.serve.test_grpc import Far
 
 Virtual = Callable[[Any], Any]
-AWKWARD = ["a\nb", "a\rb", "\r\n", "\0", "", "data: x\n\nevent: end", "id: 7", "\u2028\x85", "\ud83d", "ß日本語", "\ufeff",
-           '"\\"']
+AWKWARD = ["a\nb", "a\rb", "\r\n", "\0", "", "data: x\n\nevent: end", "id: 7", "\u2028\x85", "\ud83d", "ß日本語",
+           "\ufeff", '"\\"']
 
 
 @pytest.mark.parametrize("protocol", ["http", "websocket", "grpc"])
