@@ -109,8 +109,10 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     except ValueError:
         return None
     host = parts.hostname
-    if not url.isascii() or parts.scheme not in PORTS or not host or "@" in parts.netloc or parts.netloc.endswith(":") \
-            or url != f"{parts.scheme}://{parts.netloc}":
+    if not url.isascii() or parts.scheme not in PORTS or not host:
+        return None
+    named = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+    if url.partition("://")[0] != parts.scheme or url[len(parts.scheme) + 3:].lower() != named:
         return None
     return parts.scheme, host, PORTS[parts.scheme] if port is None else port
 

@@ -61,6 +61,28 @@ def test_nobody_takes_the_sessions_of_all(virtual: Virtual, twin: Any, tokens: A
     assert first == [none, none, "too many"] and other == [none, none] and again == (none, "too many")
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_session_that_was_posted_and_is_never_read_is_let_go(virtual: Virtual, twin: Any, tokens: Any, detached: bool
+                                                               ) -> None:
+    """After ``linger`` seconds it is given up, after as many more it is forgotten; its source was never opened."""
+    source = tokens()
+
+    async def main() -> Any:
+        app = Starlette()
+        hub = mount(app, "/ask", lambda q: kx.source(source), linger=10)
+        async with twin(app) as client:
+            url = json.loads((await client.ask("/ask", "POST", b"1")).body)["events"]
+            if detached:
+                await client.ask(f"{url}/detach", "POST")
+            states = list[Any]()
+            for seconds in (9, 2, 8, 2):
+                await anyio.sleep(seconds)
+                states.append(json.loads((await client.ask(f"{url}/state")).body).get("state"))
+            return states, len(hub.sessions)
+
+    assert virtual(main) == (["waiting", "cancelled", "cancelled", None], 0) and source.opened == 0
+
+
 def test_sessions_that_the_hub_has_forgotten_are_not_held() -> None:
     """And clients that have none take no place."""
     class Ended:
