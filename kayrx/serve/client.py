@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BATCH = 64        # events, and
 BYTES = 65_536    # bytes, that a client takes at once
 LOOK = 8          # batches between two looks at whether it was cancelled
+TURN = 0.002      # seconds for which a client that need not wait goes on before others have their turn
 
 
 class Subscription:
@@ -44,6 +45,7 @@ class Subscription:
         self._since = session.backend.now()
         self._left = PATIENCE
         self._busy: float | None = self._since    # since when it has not asked for more
+        self._turn = self._since                  # since when it has gone on
 
     async def __aenter__(self) -> Subscription:
         self.enter()
@@ -108,7 +110,11 @@ class Subscription:
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
         self._looks += 1
-        if not self._looks % LOOK:
+        if self.session.backend.now() - self._turn > TURN:
+            # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
+            await self.session.backend.checkpoint()
+            self._turn = self.session.backend.now()
+        elif not self._looks % LOOK:
             # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
         session, reader = self.session, self.reader
@@ -151,6 +157,7 @@ class Subscription:
         session.turns.waiting[self] = None
         try:
             await park
+            self._turn = session.backend.now()
             return not self._beaten
         finally:
             self._park = None

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import enum
 import json
+import math
 import uuid
 from collections.abc import Mapping, Set
 from decimal import Decimal
@@ -53,4 +54,27 @@ def as_json(value: Any) -> str:
     return encode_basestring_ascii(value) if type(value) is str else _encoder.encode(value)
 
 
-__all__ = ["as_json"]
+def finite(text: str) -> float:
+    """A number with a fraction or an exponent.  Raises: ValueError for one that JSON could not give back."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:32]} is no number of JSON's")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_float=finite, parse_constant=finite)
+
+
+def of_json(text: str | bytes) -> Any:
+    """What `as_json` could have written.
+
+    Raises: ValueError for what is no JSON, for NaN, infinities and numbers that are too large, and for invalid UTF-8;
+    RecursionError for what is too deep.
+
+    >>> of_json(b'{"a": 1.5}')
+    {'a': 1.5}
+    """
+    return _decoder.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+
+
+__all__ = ["as_json", "of_json"]

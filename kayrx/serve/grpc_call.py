@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -78,7 +79,7 @@ class Call:
             self.leave = service.counters.enter(name)
             if service.closing.is_set():
                 raise Refused("closing", "the server is closing")
-            session, first = await self._chosen(allowed)
+            session, first = await self._chosen(allowed, name)
             return await self._stream(session, first, allowed, name)
         except Refused as error:
             if error.reason == "forbidden" and "authorization" not in wire.metadata and service.authorize is not None:
@@ -95,7 +96,7 @@ class Call:
     async def _authorized(self) -> Allowed:
         return await authorized(self.service.authorize, Caller(self.wire.metadata, Address(self.wire.host)))
 
-    async def _chosen(self, allowed: Allowed) -> tuple[Session, Any]:
+    async def _chosen(self, allowed: Allowed, name: str) -> tuple[Session, Any]:
         """The session, and the first message if that was needed to know it."""
         hub, wanted = self.service.hub, self.wire.metadata.get(SESSION)
         if wanted == SHARED and isinstance(hub.graph, Graph):
@@ -117,7 +118,7 @@ class Call:
         if len(text) > self.service.limits.body:
             raise Refused("too large", f"the input is larger than {self.service.limits.body} bytes")
         given = () if isinstance(hub.graph, Graph) else (checked(text, self.service.inputs),)
-        return hub.open(*given, owner=allowed.owner), ask
+        return self.service.counters.begin(name, partial(hub.open, *given, owner=allowed.owner)), ask
 
     # -- the stream ------------------------------------------------------------------------------
 

@@ -110,7 +110,9 @@ class Requests:
         """A session of its own, if graphs are made of inputs; else the common one."""
         if isinstance(self.hub.graph, Graph):
             return self.hub.shared()
-        return self.hub.open(fitting(said.get("data"), self.socket.served.inputs), owner=self.socket.allowed.owner)
+        socket = self.socket
+        given = fitting(said.get("data"), socket.served.inputs)
+        return socket.served.counted().begin(socket.name, partial(self.hub.open, given, owner=socket.allowed.owner))
 
     def found(self, said: dict[str, Any]) -> Session:
         id = said.get("session", SHARED)

@@ -25,7 +25,6 @@ accepted a refusal is an HTTP status.  Who takes nothing for ``timeout`` seconds
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ import anyio
 from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
-from kayrx.serve.encoding import as_json
+from kayrx.serve.encoding import as_json, of_json
 from kayrx.serve.events import Refused
 from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
@@ -269,7 +268,7 @@ class Socket:
             if len(text) > self.served.limits.body:
                 return self.close(1009, f"a message has at most {self.served.limits.body} bytes")
             try:
-                said = json.loads(text)
+                said = of_json(text)
             except (ValueError, RecursionError):
                 said = None
             if not isinstance(said, dict):
