@@ -19,7 +19,7 @@ from kayrx.nodes.instead import Value
 from kayrx.nodes.units import Unit
 from kayrx.plan.plan import Step
 from kayrx.plan.units import DROPPED
-from kayrx.runtime.guards.chain import limiting  # noqa: F401  # its rows
+from kayrx.runtime.guards import limiting  # noqa: F401  # its rows
 from kayrx.runtime.guards.deadlines import Deadlines
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted, watched
 from kayrx.runtime.guards.many import Open, around_all, outputs
