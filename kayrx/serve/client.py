@@ -110,15 +110,15 @@ class Subscription:
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
         self._looks += 1
-        if self.session.backend.now() - self._turn > TURN:
-            # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
-            await self.session.backend.checkpoint()
-            self._turn = self.session.backend.now()
-        elif not self._looks % LOOK:
+        if not self._looks % LOOK:
             # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
         self._busy = None
         events, self._first = self._first or await self._batch(most, size), []
+        if self.session.backend.now() - self._turn > TURN:
+            # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
+            await self.session.backend.checkpoint()
+            self._turn = self.session.backend.now()
         self._busy = self.session.backend.now()
         return events
 
