@@ -110,42 +110,38 @@ class Subscription:
         Waits while there is none; after ``heartbeat`` seconds of that gives one heartbeat.
         """
         self._looks += 1
-        if self.session.backend.now() - self._turn > TURN:
-            # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
-            await self.session.backend.checkpoint()
-            self._turn = self.session.backend.now()
-        elif not self._looks % LOOK:
+        if not self._looks % LOOK:
             # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
-        session, reader = self.session, self.reader
+        session, reader, now = self.session, self.reader, self.session.backend.now
         self._busy = None
         try:
-            if self._first:
-                events, self._first = self._first, []
-                return events
-            while not self._over:
+            events, self._first = self._first, []
+            while not events and not self._over:
                 behind = reader.behind
                 events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
                 if self.demand < ENDLESS:
                     # Who asks for nothing is no reason for the run to wait: it is not about to read.
-                    self._busy = None if self.demand else self._busy or session.backend.now()
+                    self._busy = None if self.demand else self._busy or now()
                     self.demand -= len([event for event in events if event.type == "data"])
                 if behind:
                     session.intake.watch(reader)
                 session.intake.made_room(self)
                 if events:
                     self._over = events[-1].terminal
-                    return events
-                if reader.cut:
-                    self._over = True
-                    return [Event(0, "end", {"reason": "too slow"})]
-                if session.ended.is_set() and not reader.waiting:
+                elif reader.cut:
+                    self._over, events = True, [Event(0, "end", {"reason": "too slow"})]
+                elif session.ended.is_set() and not reader.waiting:
                     break
-                if not await self._wait():
-                    return [Event(0, "heartbeat")]
-            return []
+                elif not await self._wait():
+                    events = [Event(0, "heartbeat")]
+            if now() - self._turn > TURN:
+                # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
+                await session.backend.checkpoint()
+                self._turn = now()
+            return events
         finally:
-            self._busy = session.backend.now()
+            self._busy = now()
 
     async def _wait(self) -> bool:
         """Wait until there may be something; False after ``heartbeat`` seconds."""
