@@ -391,7 +391,7 @@ async def test_a_mounted_graph_shows_out_the_silent_and_the_slow_under_plain_uvi
                         await raw.send(says)
                     with anyio.fail_after(3):
                         told = b"".join([chunk async for chunk in raw])
-                    assert told.startswith(b"HTTP/1.1 408 ")
+                    assert b"HTTP/1.1 408 " in told  # behind what is left of the answer before
             stream.body = b""
             await stream.until(b"data:", 9)
             await silent.stream.send(b"\x89\x80\0\0\0\0")    # a ping, answered
