@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Never
+from urllib.parse import urlsplit
 
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.bodies import body_of
 from kayrx.io.event_stream import LONGEST, Decoder, ServerSent
 from kayrx.io.lasting import Again, Broken, ConnectionLost, Gap, Gaps, Place, ended, failed, lasting, numbered
-from kayrx.io.refusals import LATER, LONGEST_WAIT, retry_after, said
+from kayrx.io.refusals import LATER, LONGEST_WAIT, elsewhere, retry_after, said
 from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
 from kayrx.nodes.values import EMPTY, needs_function, span, whole
@@ -70,7 +71,7 @@ class Streaming:
             raise Broken(f"the server has answered {response.status_code}", retry_after(response.headers))
         chunks = await answer.enter_async_context(body_of(response))
         if response.status_code >= 300:
-            words = f"{response.status_code}{await said(chunks)}"
+            words = f"{response.status_code}{elsewhere(response.headers) or await said(chunks)}"
             raise RunError(f"{self.word}({self.url!r}): the server has answered {words}")
         return response, chunks
 
@@ -144,7 +145,7 @@ class EventsFrom:
                 raise RunError(f"sse_client({node.url!r}): the server has answered {kind or 'without a type'}, not "
                                "text/event-stream")
             if "x-session" in response.headers:    # kayrx has made a session of its own, which has a place
-                self.resumable, self.url = True, f"{node.url.rstrip('/')}/{response.headers['x-session']}"
+                self.resumable, self.url = True, below(node.url, response.headers["x-session"])
             decoder = Decoder(self.last_id, node.limit)
             async for chunk in chunks:
                 for event in decoder.feed(chunk):
@@ -172,6 +173,16 @@ class EventsFrom:
         if missing and self.node.gaps == "error":
             raise Gap(f"sse_client({self.node.url!r}): events are missing: {gap.data}")
         return [gap, event] if missing else [event]
+
+
+def below(url: str, session: str) -> str:
+    """Where a session is read that was made at ``url``.
+
+    >>> below("https://host/ask/?token=t", "k3Jx")
+    'https://host/ask/k3Jx?token=t'
+    """
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{session}").geturl()
 
 
 def over(event: ServerSent) -> bool:

@@ -18,6 +18,7 @@ try:
 
     from kayrx.io.bodies import body_of
     from kayrx.io.http import http_client
+    from kayrx.io.refusals import elsewhere
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
 
@@ -33,7 +34,7 @@ class Answered:
 
 
 class Refusal(RunError):
-    """A server has answered 400 or more; ``status`` and the beginning of its ``body`` say why.
+    """A server has answered 300 or more, so it has not taken the item; ``status`` and its ``body`` (in part) say why.
 
     ``retry_after`` is its header of that name, which `retry` honours.
     """
@@ -84,8 +85,9 @@ class Posting:
                 found += chunk
                 if len(found) > self.limit:
                     raise RunError(f"post_each({self.url!r}): an answer of more than {self.limit} bytes; raise limit=")
-        if response.status_code >= 400:
-            raise Refusal(f"post_each({self.url!r}): the server has answered {response.status_code}",
+        if response.status_code >= 300:    # a redirect has not taken it either
+            raise Refusal(f"post_each({self.url!r}): the server has answered {response.status_code}"
+                          f"{elsewhere(response.headers)}",
                           response.status_code, bytes(found[:1000]), response.headers.get("retry-after"))
         return Answered(response.status_code, bytes(found))
 
@@ -106,7 +108,7 @@ def post_each(url: str, *, body: Callable[[T], Any] = same, concurrency: int = 8
     Guards:  it is an ordinary unit: ``post_each(url) >> retry(3, backoff=...) >> dead_letter(store)``.
     Time:    ``seconds`` for each step of one request; ``timeout`` bounds the whole.
     Raises:  GraphError for wrong options, MissingDependency without the extra ``clients``; for an item, when run:
-             Refusal (a RunError with ``status`` and ``body``) from 400 on, what httpx2 raises, RunError for an answer
+             Refusal (a RunError with ``status`` and ``body``) from 300 on, what httpx2 raises, RunError for an answer
              that is too long.
     Source:  Pekko HTTP's cachedHostConnectionPool flow.
 

@@ -19,6 +19,16 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return min(LONGEST_WAIT, float(told)) if told.isascii() and told.isdigit() else 0.0
 
 
+def elsewhere(headers: Mapping[str, str]) -> str:
+    """What to do about a redirect, which a client does not follow: passwords would go along.
+
+    >>> elsewhere({"location": "/words"})
+    ": it is at '/words'; write that URL, or client= with one that follows redirects"
+    """
+    place = headers.get("location", "")[:WORDS]
+    return f": it is at {place!r}; write that URL, or client= with one that follows redirects" if place else ""
+
+
 async def said(chunks: AsyncIterator[bytes]) -> str:
     """Why a server refuses, in its own words and in a line: a JSON ``message`` or ``detail``, or else its text."""
     found = b""
@@ -36,4 +46,4 @@ async def said(chunks: AsyncIterator[bytes]) -> str:
     return f": {line}" if line else ""
 
 
-__all__ = ["LATER", "LONGEST_WAIT", "retry_after", "said"]
+__all__ = ["LATER", "LONGEST_WAIT", "elsewhere", "retry_after", "said"]

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from kayrx.errors import GraphError, MissingDependency
 from kayrx.graph.graph import Graph
-from kayrx.nodes.values import needs_function, span
 from kayrx.runtime.backend import current
+from kayrx.serve import accepting
 from kayrx.serve.ag_ui import ag_ui
 from kayrx.serve.ai_sdk import ai_sdk
 from kayrx.serve.beneath import farewell, show_out
@@ -30,6 +30,7 @@ from kayrx.serve.events import Refused, traced
 from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked, read
 from kayrx.serve.limits import Allowed, Authorize, Counters, Limits, authorized, origin_allowed
+from kayrx.serve.mounting import application, fits, free
 from kayrx.serve.ndjson import ndjson
 from kayrx.serve.response import Protocol, Streamed, refusal
 from kayrx.serve.session import Session
@@ -45,7 +46,7 @@ try:
 except ImportError as missing:
     raise MissingDependency(f"serving needs {missing.name}: pip install \"kayrx[serve]\"") from missing
 
-SHARED = "shared"
+SHARED, HTML = "shared", "text/html"
 CURSOR = 128    # characters of a Last-Event-ID that are read at all
 log = logging.getLogger(__name__)
 
@@ -84,14 +85,12 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     >>> [route.path for route in app.routes][:4]
     ['/words/ws', '/words', '/words', '/words/{id}']
     """
-    hub = graph if isinstance(graph, Hub) else Hub(graph, **options)
     if isinstance(graph, Hub) and options:
         raise GraphError(f"mount({min(options)}=): a hub has its options already; give them to Hub(...)")
-    if authorize is not None:
-        needs_function("mount", "authorize", authorize)
-    span("mount", "timeout", timeout, zero=False)
-    if not path.startswith("/"):
-        raise GraphError(f"mount(path={path!r}): a path begins with /")
+    application(app)
+    hub = graph if isinstance(graph, Hub) else Hub(graph, **options)
+    fits(app, path, hub.graph, inputs, authorize, origins, hosts, limits, heartbeat, timeout)
+    free(app, path.rstrip("/") or "/")
     served = Served(hub, inputs, authorize, tuple(origins), tuple(hosts), limits or Limits(), control, page, heartbeat,
                     timeout)
     app.router.routes.extend(served.routes(path.rstrip("/"), [compression()] if compress else []))
@@ -99,7 +98,8 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
 
     @asynccontextmanager
     async def lifespan(whole: Any) -> AsyncIterator[Any]:
-        async with hub:
+        served.counters = None    # of another loop's time
+        async with hub if hub._group is None else nullcontext():    # it may be mounted twice
             hub.host.start_soon(farewell, hub)
             hub.host.start_soon(show_out)
             async with within(whole) as state:
@@ -193,8 +193,8 @@ class Served:
     # -- endpoints -------------------------------------------------------------------------------
 
     async def root(self, request: Request, allowed: Allowed, client: str) -> Response:
-        accepted = request.headers.get("accept", "*/*")
-        if self.page and "text/html" in accepted:
+        if self.page and "protocol" not in request.query_params and (
+                accepting.best(accepted(request), [*self.protocols, HTML]) == HTML):
             from kayrx.serve.page import html
 
             return HTMLResponse(html(self.hub.graph, request.url.path.rstrip("/"), self.control), headers={
@@ -203,26 +203,28 @@ class Served:
                                            "style-src 'unsafe-inline'; img-src 'self' data:"})
         if not isinstance(self.hub.graph, Graph):
             raise Refused("no session", "POST an input here to start a session")
-        return self.answer(request, self.hub.shared(), allowed, client)
+        return self.answer(request, self.hub.shared(), allowed, client, self.wanted(request))
 
     async def start(self, request: Request, allowed: Allowed, client: str) -> Response:
         body = await read(request, self.limits)
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
+        streamed = "protocol" in request.query_params or accepting.named(
+            accepted(request), self.protocols, "application/json")
+        protocol = self.wanted(request) if streamed else None    # refused before there is a session
         try:
             session = self.counted().begin(client, partial(self.hub.open, *given, owner=allowed.owner))
         except (Refused, HTTPException):
             raise
         except Exception as error:
             log.error("a session cannot be started: %s", error, exc_info=traced(error))
-            return JSONResponse({"error": "failed", **self.hub.options.describe(error)}, 500)
+            return JSONResponse({"error": "failed", **self.hub.options.tells(error)}, 500)
         url = f"{request.url.path.rstrip('/')}/{session.id}"
-        if "protocol" in request.query_params or any(
-                kind in request.headers.get("accept", "") for kind in self.protocols):
-            return self.answer(request, session, allowed, client, {"X-Session": session.id})
+        if protocol is not None:
+            return self.answer(request, session, allowed, client, protocol, {"X-Session": session.id})
         return JSONResponse({"session": session.id, "events": url}, 201, {"Location": url})
 
     async def stream(self, request: Request, allowed: Allowed, client: str) -> Response:
-        return self.answer(request, self.session(request, allowed), allowed, client)
+        return self.answer(request, self.session(request, allowed), allowed, client, self.wanted(request))
 
     async def state(self, request: Request, allowed: Allowed, client: str) -> Response:
         session = self.session(request, allowed)
@@ -250,35 +252,33 @@ class Served:
 
     # -- streams ---------------------------------------------------------------------------------
 
-    def answer(self, request: Request, session: Session, allowed: Allowed, client: str,
+    def answer(self, request: Request, session: Session, allowed: Allowed, client: str, protocol: Protocol,
                headers: dict[str, str] | None = None) -> Response:
-        name = request.query_params.get("protocol")
-        protocol = self.named.get(name) if name else self.protocol(request.headers.get("accept", "*/*"))
-        if protocol is None:
-            known = [*self.protocols, *(f"?protocol={name}" for name in self.named)]
-            return JSONResponse({"error": "not acceptable", "message": f"there are {', '.join(known)}"}, 406)
         seen = request.headers.get("last-event-id") or request.query_params.get("after")
         after = seen[:CURSOR] if seen is not None else 0
         if session.finished(after):
             return Response(status_code=204, headers=headers)    # an EventSource that is told so stays away
         return Streamed(session, protocol, after, heartbeat=self.heartbeat, timeout=self.timeout,
-                        expires=allowed.seconds, headers=headers, name=client,
+                        expires=allowed.seconds, headers=headers, name=client, own=headers is not None,
                         door=partial(self.counted().enter, client))
 
-    def protocol(self, accept: str) -> Protocol | None:
-        """The protocol that the client likes best; the first of ours among equals."""
-        likes: dict[str, float] = {}
-        for part in accept.split(","):
-            kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
-            quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-            try:
-                likes[kind] = float(quality)
-            except ValueError:
-                likes[kind] = 0.0
-        def like(kind: str) -> float:
-            return likes.get(kind, likes.get(f"{kind.split('/')[0]}/*", likes.get("*/*", 0.0)))
-        best = max(self.protocols, key=like)
-        return self.protocols[best] if like(best) > 0 else None
+    def wanted(self, request: Request) -> Protocol:
+        """The protocol that is named, or that the client likes best.  Raises: Refused, "not acceptable"."""
+        name = request.query_params.get("protocol")
+        if name is None:
+            kind = accepting.best(accepted(request), self.protocols)
+            protocol = None if kind is None else self.protocols[kind]
+        else:
+            protocol = self.named.get(name)
+        if protocol is None:
+            known = [*self.protocols, *(f"?protocol={each}" for each in self.named)]
+            raise Refused("not acceptable", f"there are {', '.join(known)}")
+        return protocol
+
+
+def accepted(request: Request) -> str:
+    """What the client takes; the header may come more than once."""
+    return ", ".join(request.headers.getlist("accept"))
 
 
 __all__ = ["mount"]

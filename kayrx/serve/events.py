@@ -13,16 +13,20 @@ others concern one client at one moment, and have no id.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kayrx.errors import KayrxError, RunError
+from kayrx.serve.encoding import as_json
 
 Type = Literal["data", "error", "end", "heartbeat", "retract", "resync"]
-Reason = Literal["no session", "forbidden", "full", "too many", "too large", "invalid", "closing", "too slow"]
+Reason = Literal["no session", "forbidden", "full", "too many", "too large", "invalid", "closing", "too slow",
+                 "not acceptable"]
 LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+log = logging.getLogger(__name__)
 OVERHEAD = 250    # bytes that an entry of the log costs beside its data
 
 
@@ -118,9 +122,21 @@ def told(error: BaseException) -> dict[str, Any]:
             "notes": [str(note) for note in getattr(error, "__notes__", ())]}
 
 
+def described(describe: Callable[[BaseException], Any], error: BaseException) -> Any:
+    """What ``describe`` says; if it fails itself, or what it gives cannot be sent, clients are told the type alone."""
+    try:
+        data = describe(error)
+        as_json(data)
+        return data
+    except Exception as fault:
+        log.error("describe= has failed at a %s", type(error).__name__, exc_info=fault)
+        return hidden(error)
+
+
 def traced(error: BaseException) -> BaseException | None:
     """What a log shows below the line about ``error``: nothing, if it is kayrx's own and says all there is to say."""
     return None if isinstance(error, KayrxError) and error.__cause__ is None else error
 
 
-__all__ = ["Event", "Join", "Reason", "Refused", "Type", "hidden", "join_text", "joined", "told", "traced", "weight"]
+__all__ = ["Event", "Join", "Reason", "Refused", "Type", "described", "hidden", "join_text", "joined", "told", "traced",
+           "weight"]

@@ -95,8 +95,9 @@ def server(graph: Hub | Graph[Any, Any] | Callable[[Any], Graph[Any, Any]], *, p
         raise GraphError(f"server({min(of_hub)}=): a hub has its options already; give them to Hub(...)")
     if authorize is not None:
         needs_function("server", "authorize", authorize)
-    for name, value in (("timeout", timeout), ("drain", drain), *([("heartbeat", heartbeat)] if heartbeat else [])):
-        span("server", name, value, zero=False)
+    for name, value in (("timeout", timeout), ("drain", drain), ("heartbeat", heartbeat)):
+        if name != "heartbeat" or value is not None:
+            span("server", name, value, zero=False)
     hub = graph if isinstance(graph, Hub) else Hub(graph, **of_hub)
     bounds = limits or Limits()
     given = dict(hub=hub, inputs=inputs, authorize=authorize, limits=bounds, control=control, outbox=outbox,

@@ -89,7 +89,7 @@ class Call:
             return Ending("CANCELLED", "the client has gone")
         except Exception as error:
             log.error("a call has failed: %s", error, exc_info=traced(error))
-            return failed(service.hub.options.describe(error))
+            return failed(service.hub.options.tells(error))
 
     # -- whose events ----------------------------------------------------------------------------
 
@@ -129,7 +129,12 @@ class Call:
         client = Subscription(session, seen[:CURSOR] if seen else 0, session.bounds(outbox), self.service.heartbeat,
                               self._cut, name)
         client.demand = 0
-        client.enter()
+        try:
+            client.enter()
+        except Refused:
+            if first is not None:
+                session.give_up()
+            raise
         why: BaseException | None = None
         try:
             # Before there is anything that could cancel it: gRPC cannot send a status beside half-sent metadata.
@@ -179,7 +184,7 @@ class Call:
             except (TypeError, ValueError, RecursionError) as error:
                 log.error("an item of %s cannot be sent", client.session.name, exc_info=error)
                 client.session.hub.report(client, error)
-                events = [Event(0, "error", client.session.options.describe(error))]
+                events = [Event(0, "error", client.session.options.tells(error))]
                 sent = await self._sent(self._put, client, events)
             if not sent or (self.ending is not None and not events[-1].terminal):
                 return

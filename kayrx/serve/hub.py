@@ -28,13 +28,12 @@ import anyio
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.nodes.values import needs_function, span, whole
-from kayrx.runtime.faces import must_have_output
-from kayrx.runtime.program import must_be_fed, program
 from kayrx.runtime.world import THE_WORLD, World
 from kayrx.serve.client import Subscription
-from kayrx.serve.events import Join, Refused, hidden, join_text, weight
+from kayrx.serve.events import Join, Refused, described, hidden, join_text, weight
 from kayrx.serve.log import Keep
 from kayrx.serve.outbox import Outbox, Policy
+from kayrx.serve.servable import makes, servable
 from kayrx.serve.session import Session
 
 REPORTS = 100
@@ -87,11 +86,18 @@ class Options:
         if self.on_disconnect not in ("cancel", "continue") and not isinstance(self.on_disconnect, CancelAfter):
             raise GraphError(f"Hub(on_disconnect={self.on_disconnect!r}): say 'cancel', cancel_after(seconds) or "
                              "'continue'")
+        for name, kind in (("outbox", Outbox), ("keep", Keep)):
+            if not isinstance(getattr(self, name), kind):
+                raise GraphError(f"Hub({name}={getattr(self, name)!r}): give {kind.__name__}(...)")
         span("Hub", "linger", self.linger)
         whole("Hub", "max_clients", self.max_clients, 1)
         whole("Hub", "max_sessions", self.max_sessions, 1)
         for name in ("join", "size", "describe"):
             needs_function("Hub", name, getattr(self, name))
+
+    def tells(self, error: BaseException) -> Any:
+        """What clients are told of a failure, whatever becomes of ``describe``."""
+        return described(self.describe, error)
 
 
 class Hub:
@@ -134,7 +140,7 @@ class Hub:
         if isinstance(graph, Graph):
             servable(graph)
         else:
-            needs_function("Hub", "graph", graph)
+            makes(graph)
         self.graph = graph
         self.sessions: dict[str, Session] = {}
         self.common: Session | None = None
@@ -150,6 +156,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise RunError("this hub is open already; make one Hub for each `async with`")
+        self.sessions, self.common, self.closing = {}, None, False    # an app may be started again
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         return self
@@ -161,6 +168,7 @@ class Hub:
                 await session.cancel()
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
+        self._group = None
         return False
 
     @property
@@ -285,14 +293,6 @@ class Hub:
         """Note that a client was let go; the last 100 are in ``reports``."""
         self.let_go += 1
         self.reports.append(Report(client.name, client.session.id, error))
-
-
-def servable(graph: Graph[Any, Any]) -> None:
-    """Raise GraphError unless ``graph`` has a source and one output."""
-    if not isinstance(graph, Graph):
-        raise GraphError(f"Hub(graph): expected a graph, got {type(graph).__name__}")
-    must_have_output(graph, "serve")
-    must_be_fed(program(graph).plan, graph, "serve")
 
 
 __all__ = ["CancelAfter", "Hub", "Options", "Report", "cancel_after"]

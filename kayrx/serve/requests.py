@@ -94,12 +94,12 @@ class Requests:
             client.enter()
         except Exception as error:
             leave()
-            if session is not None and session.state == "waiting" and not session.clients:
-                session._cancel()
+            if session is not None:
+                session.give_up()
             if isinstance(error, Refused):
                 raise
             log.error("a session cannot be started: %s", error, exc_info=traced(error))
-            await socket.answer(id=id, seq=0, type="error", data=self.hub.options.describe(error))
+            await socket.answer(id=id, seq=0, type="error", data=self.hub.options.tells(error))
             return
         if said["type"] == "resume" and not common:
             session.resume()
@@ -187,7 +187,7 @@ class Requests:
                 except Exception as error:
                     log.error("an item of %s cannot be sent", session.name, exc_info=error)
                     request.why = error
-                    await socket.say(id=request.id, seq=0, type="error", data=session.options.describe(error))
+                    await socket.say(id=request.id, seq=0, type="error", data=session.options.tells(error))
                     return
                 ended = events[-1].terminal
                 if request.many and len(texts) > 1:

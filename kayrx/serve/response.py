@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 STATUS = {"no session": 404, "forbidden": 403, "full": 503, "too many": 429, "too large": 413, "invalid": 422,
-          "closing": 503, "too slow": 503}
+          "closing": 503, "too slow": 503, "not acceptable": 406}
 FAREWELL = 1.0    # seconds for the last frame
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Streamed(EventSourceResponse):
     timeout    seconds that one write may take; then the client is let go and its connection cut
     expires    seconds after which the client has to come back and be authorised again
     door       called as it begins; raises Refused, or gives what is called when it is over, however that comes
+    own        it has opened the session, which goes with it if it is refused
 
     HEAD has the headers and enters nothing.
     """
@@ -63,12 +64,12 @@ class Streamed(EventSourceResponse):
     def __init__(self, session: Session, protocol: Protocol, after: int | str | None = 0, *, outbox: Any = None,
                  heartbeat: float | None = 15.0, timeout: float = 10.0, expires: float | None = None,
                  headers: Mapping[str, str] | None = None, name: str = "",
-                 door: Callable[[], Callable[[], object]] | None = None) -> None:
+                 own: bool = False, door: Callable[[], Callable[[], object]] | None = None) -> None:
         super().__init__(iter(()), headers=headers, media_type=protocol.media_type, ping=0)
         self.headers["Cache-Control"] = "no-cache, no-store, no-transform"
         self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers.update(protocol.headers)
-        self.protocol, self.expires, self._door = protocol, expires, door
+        self.protocol, self.expires, self._door, self._own = protocol, expires, door, own
         self._scope = anyio.CancelScope()
         self._started = self._done = False
         self._sending = Sending(session.backend, timeout)
@@ -87,7 +88,10 @@ class Streamed(EventSourceResponse):
             self.client.enter()
         except Refused as error:
             leave()
-            await refusal(error, {"Retry-After": "5"})(scope, receive, send)
+            if self._own:
+                self.client.session.give_up()
+            known = {name: value for name, value in self.headers.items() if name.startswith(("access-", "vary"))}
+            await refusal(error, {"Retry-After": "5", **known})(scope, receive, send)
             return
         why: Exception | None = None
         try:
@@ -147,7 +151,7 @@ class Streamed(EventSourceResponse):
             except Exception as error:
                 log.error("an item of %s cannot be sent", session.name, exc_info=error)
                 session.hub.report(client, error)
-                events = [Event(0, "error", session.options.describe(error))]
+                events = [Event(0, "error", session.options.tells(error))]
                 body = of(client, events)
             await sent(send({"type": "http.response.body", "body": body, "more_body": True}))
             if events[-1].terminal:

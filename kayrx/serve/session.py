@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from kayrx.graph.graph import Graph
+from kayrx.nodes.values import span
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Subscription
 from kayrx.serve.events import Event, traced
@@ -75,7 +76,7 @@ class Session:
         except Exception as error:
             log.error("%s has failed: %s", self.name, error, exc_info=traced(error))
             self.state = "failed"
-            self.intake.append(Event(self.log.last + 1, "error", self.options.describe(error)))
+            self.intake.append(Event(self.log.last + 1, "error", self.options.tells(error)))
         finally:
             if not self.ended.is_set():
                 if self.state in ("running", "stopping"):
@@ -123,13 +124,23 @@ class Session:
         elif self.run is not None:
             self.hub.host.start_soon(self.run.cancel)
 
+    def give_up(self) -> None:
+        """Cancel a run that was never begun: who has opened the session was refused, and nobody knows of it."""
+        if self.state == "waiting" and not self.clients:
+            self._cancel()
+
     def detach(self) -> None:
         """Let the run go on whatever its clients do; they can come back and resume, and anybody of them stop it."""
         self._detached = True
 
     def resume(self) -> None:
-        """Take `detach` back: from now on the run ends after its clients as ``on_disconnect`` says."""
-        self._detached = False
+        """Take `detach` back: from now on the run ends after its clients as ``on_disconnect`` says.
+
+        If none is here, the one who takes it back has as long as that or, with "cancel", ``linger`` to come.
+        """
+        held, self._detached, policy = self._detached, False, self.options.on_disconnect
+        if held and not self.clients and self.run is not None and policy != "continue":
+            self._cancel_within(self.options.linger if policy == "cancel" else policy.seconds)
 
     def metrics(self) -> Metrics | None:
         """The run's counts at this moment; None before it begins."""
@@ -141,6 +152,8 @@ class Session:
                   heartbeat: float | None = None, on_cut: Callable[[], object] | None = None,
                   name: str = "") -> Subscription:
         """A client, to use with ``async with ... as events``; see `Hub.subscribe`."""
+        if heartbeat is not None:
+            span("subscribe", "heartbeat", heartbeat, zero=False)
         return Subscription(self, after, self.bounds(outbox), heartbeat, on_cut, name)
 
     def bounds(self, outbox: Outbox | Policy | None) -> Outbox:
@@ -192,10 +205,16 @@ class Session:
         if policy == "cancel":
             self._cancel()
         else:
-            self.hub.host.start_soon(self._cancel_after, policy.seconds)
+            self._cancel_within(policy.seconds)
 
-    async def _cancel_after(self, seconds: float) -> None:
-        with anyio.CancelScope() as self._leaving:
+    def _cancel_within(self, seconds: float) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leaving = anyio.CancelScope()    # here: who comes before the task begins must find it
+        self.hub.host.start_soon(self._cancel_after, seconds, self._leaving)
+
+    async def _cancel_after(self, seconds: float, scope: anyio.CancelScope) -> None:
+        with scope:
             await anyio.sleep(seconds)
             if not self.clients and not self._detached:
                 self._cancel()

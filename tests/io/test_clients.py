@@ -101,6 +101,17 @@ async def test_a_stream_goes_on_where_it_broke_off() -> None:
     assert all("x-key: s" in asked.lower() for asked in at.asked)
 
 
+async def test_what_was_posted_is_resumed_with_the_query_of_its_url() -> None:
+    """The session stands below the path; a password in the query goes along."""
+    first = stream(events(1, end=""), "X-Session: s3cret\r\n")
+    async with server(first, stream(events(2))) as at:
+        seen = await (sse_client(f"{at.url}/ask?token=t", json="why", **at.again()) >> kx.map(lambda e: e.data)
+                      >> kx.to_list())
+        asked = [head.partition(" HTTP")[0] for head in at.asked]
+    path = asked[0].removeprefix("POST ").partition("?")[0]
+    assert seen == ["1", "2"] and asked == [f"POST {path}?token=t", f"GET {path}/s3cret?token=t"]
+
+
 async def test_what_is_missing_is_told() -> None:
     """A leap in the numbers, and the server's own resync: an event, or with gaps="error" a Gap; not joined items."""
     joined = "id: abcdefgh-4\ncount: 2\ndata: 4\n\n"
@@ -126,6 +137,7 @@ async def test_ids_of_others_are_passed_on_unread() -> None:
     ([answer("404 No")], {}, kx.RunError, "answered 404$"),
     ([answer("422 No", body='{"error": "x", "message": "post\\nit"}')], {}, kx.RunError, "answered 422: post it$"),
     ([answer("403 No", body="<p>no\0</p>" + "x" * 999)], {}, kx.RunError, r"403: <p>no </p>x{290}$"),
+    ([answer("307 There", "Location: /words\r\n")], {}, kx.RunError, "307: it is at '/words'; write"),
     ([answer("200 OK")], {}, kx.RunError, "without a type"),
     ([b""] * 3, {"attempts": 3}, ConnectionLost, "3 times in a row"),
     ([answer("500 No")], {"attempts": 1}, ConnectionLost, "500"),
@@ -199,7 +211,7 @@ async def test_each_item_is_posted_a_bounded_number_at_once() -> None:
         await near.send(answer("200 OK"))
 
     no = answer("503 No", "Retry-After: 0.01\r\n", "why")
-    async with server(*[take] * 6, no, no, answer("200 OK", body="long" * 9)) as at:
+    async with server(*[take] * 6, no, no) as at:
         posted = kx.source(range(6)) >> post_each(at.url, concurrency=3)
         seen = await (posted >> kx.map(lambda a: a.status) >> kx.to_list())
         assert seen == [200] * 6 and at.most == 3
@@ -207,6 +219,10 @@ async def test_each_item_is_posted_a_bounded_number_at_once() -> None:
         await (kx.source([{"n": 7}]) >> post_each(at.url) >> kx.retry(2) >> kx.dead_letter(letters) >> kx.to_list())
         assert isinstance(letters[0].error, Refusal) and letters[0].error.body == b"why"
         assert letters[0].attempts == 2 and letters[0].item == {"n": 7}
+        at.answers += [answer("307 There", "Location: /take\r\n")]    # and nothing has taken the item
+        with pytest.raises(Refusal, match="307: it is at '/take'"):
+            await (kx.source(["x"]) >> post_each(at.url) >> kx.to_list())
+        at.answers += [answer("200 OK", body="long" * 9)]
         with pytest.raises(kx.RunError, match="more than 9 bytes"):
             await (kx.source(["x"]) >> post_each(at.url, limit=9) >> kx.to_list())
 

@@ -369,9 +369,13 @@ def test_a_page_is_given_to_browsers_alone(virtual: Virtual, twin: Any) -> None:
         mount(app, "/", kx.source("ab").named("<i>letters"), page=True)
         async with twin(app) as client:
             return (await client.ask("/", accept="text/html,*/*"), await client.ask("/", accept="text/event-stream"),
-                    await client.ask("/", accept="image/png"))
+                    await client.ask("/", accept="image/png"),
+                    [(await client.ask("/", accept=accept)).headers["content-type"].partition(";")[0] for accept in (
+                        "text/html;q=0, text/event-stream", "text/event-stream, text/html;q=0.1", "*/*", "text/*", "",
+                        "application/x-ndjson;q=0.9, text/html;q=0.8", "text/html;q=nan, */*;q=0.1")])
 
-    page, events, none = virtual(main)
+    page, events, none, others = virtual(main)
+    assert others == ["text/event-stream"] * 5 + ["application/x-ndjson", "text/event-stream"]
     text = page.body.decode()
     assert page.headers["content-type"].startswith("text/html") and "<svg" in text and "{{" not in text
     assert "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text and "<i>" not in text
@@ -395,14 +399,62 @@ def test_shutdown_says_farewell_to_every_stream(virtual: Virtual, twin: Any, tok
     assert virtual(main) == ([{"reason": "shutdown"}] * 3, [True] * 3, 503) and source.closed == 1
 
 
-def test_bad_mounts_are_told_when_written() -> None:
-    """GraphError names the option; an app whose lifespan does not run says so at the first request."""
+WORDS = kx.source([1])
+
+
+def answering(prompt: str) -> Any:
+    yield prompt
+
+
+@pytest.mark.parametrize(("wrong", "match"), [
+    ({"path": "w"}, "begins with /"), ({"timeout": 0}, "timeout"), ({"authorize": 7}, "authorize"), ({"x": 1}, "x="),
+    ({"heartbeat": 0}, "heartbeat"), ({"origins": "https://a.example"}, "a list"), ({"hosts": "a.example"}, "a list"),
+    ({"origins": ["https://a.example/"]}, "no path"), ({"origins": ["a.example"]}, "an origin is"),
+    ({"inputs": int}, "takes no input"), ({"limits": 5}, "Limits"), ({"keep": 100}, "Keep"), ({"outbox": 5}, "Outbox"),
+    ({"graph": answering}, "plain function"), ({"graph": WORDS >> kx.to_list()}, "no single output"),
+    ({"graph": kx.map(str)}, "waits for items"), ({"graph": None}, "give a graph"), ({"app": WORDS}, "application of"),
+    ({"path": "/taken"}, "'/taken' already"), ({"path": "/taken/more"}, "'/taken/{id}' already"),
+    ({"graph": Hub(WORDS), "linger": 3}, "a hub has its options")])
+def test_bad_mounts_are_told_when_written(wrong: Any, match: str) -> None:
+    """GraphError names the option and the remedy; nothing is mounted that would never be asked."""
     app = Starlette()
-    for wrong in ({"path": "w"}, {"path": "/w", "timeout": 0}, {"path": "/w", "authorize": 7}, {"path": "/w", "x": 1}):
-        with pytest.raises(kx.GraphError):
-            mount(app, graph=kx.source([1]), **wrong)  # type: ignore[arg-type]
-    with pytest.raises(kx.GraphError, match="options"):
-        mount(app, "/w", Hub(kx.source([1])), linger=3)
+    mount(app, "/taken", WORDS)
+    with pytest.raises(kx.GraphError, match=match):
+        mount(**{"app": app, "path": "/w", "graph": WORDS} | wrong)
+
+
+def test_who_is_refused_leaves_no_session(virtual: Virtual, twin: Any, tokens: Any) -> None:
+    """For a protocol that is not there, or one stream too many; a page of elsewhere may read why."""
+    async def main() -> Any:
+        app = Starlette()
+        hub = mount(app, "/w", lambda _: kx.source(tokens()), limits=Limits(streams=1), origins=["https://her.example"])
+        async with twin(app) as client:
+            first = client.open("/w", "POST", accept="text/event-stream")
+            await first.until(2)
+            asked = [await client.ask(path, "POST", accept=accept, origin="https://her.example") for path, accept in (
+                ("/w?protocol=none", "*/*"), ("/w", "text/event-stream"),
+                ("/w", "text/event-stream;q=0, application/json"))]
+            await anyio.sleep(1)
+            return ([(answer.status, answer.headers["access-control-allow-origin"]) for answer in asked],
+                    [session.state for session in hub.sessions.values()])
+
+    mine = "https://her.example"
+    assert virtual(main) == ([(406, mine), (429, mine), (201, mine)], ["running", "cancelled", "waiting"])
+
+
+def test_an_app_is_started_again_and_a_hub_mounted_twice_is_open_once(virtual: Virtual, twin: Any) -> None:
+    """As the tests of an app do; each time with a run, and sessions, of its own."""
+    async def main() -> list[Any]:
+        app, hub = Starlette(), Hub(kx.source("a"))
+        for path in ("/one", "/two"):
+            mount(app, path, hub)
+        out = []
+        for _ in range(2):
+            async with twin(app) as client:
+                out += [[event["data"] for event in parsed((await client.ask(path)).body)] for path in ("/one", "/two")]
+        return out
+
+    assert virtual(main) == [["a", {"reason": "complete"}]] * 4
 
 
 FAILED = {"error": "failed", "message": "the stream has failed"}

@@ -162,6 +162,53 @@ def test_detach_also_holds_a_run_whose_time_is_running_out_and_resume_lets_it_go
     assert virtual(main) == ["running", "cancelled"]
 
 
+@pytest.mark.parametrize(("policy", "after"), [("cancel", [5, 61]), (cancel_after(2), [1, 3]), ("continue", [1, 99])])
+def test_a_run_that_is_taken_back_waits_for_who_did_it_and_not_for_ever(
+        virtual: Virtual, tokens: Any, policy: Any, after: list[float]) -> None:
+    """Detached, resumed, and nobody has come back: a run without a reader would go on for good."""
+    async def main() -> list[str]:
+        async with Hub(kx.source(tokens()), on_disconnect=policy) as hub:
+            session = hub.shared()
+            async with session.subscribe() as events:
+                await anext(events)
+                session.detach()
+            await anyio.sleep(100)
+            session.resume()
+            states = []
+            for seconds in after:
+                await anyio.sleep(seconds)
+                states.append(session.state)
+            return states
+
+    assert virtual(main) == ["running", "running" if policy == "continue" else "cancelled"]
+
+
+def test_who_comes_at_the_moment_in_which_the_last_one_leaves_stays(virtual: Virtual, tokens: Any) -> None:
+    """The time that began with an earlier leaving does not end in the time of a later one."""
+    async def main() -> str:
+        async with Hub(kx.source(tokens()), on_disconnect=cancel_after(2)) as hub:
+            session = hub.shared()
+            async with session.subscribe():
+                pass
+            async with session.subscribe():
+                await anyio.sleep(1.5)
+            await anyio.sleep(1)
+            return session.state
+
+    assert virtual(main) == "running"
+
+
+@pytest.mark.parametrize("describe", [lambda error: 1 / 0, lambda error: object(), lambda error: float("nan")])
+def test_a_failure_that_cannot_be_described_is_told_all_the_same(virtual: Virtual, describe: Any) -> None:
+    """A hook that raises, or gives what cannot be sent, hangs nobody: they are told the type."""
+    async def main() -> Any:
+        failing = kx.source([1]) >> kx.map(lambda x: x / 0)
+        async with Hub(failing, describe=describe) as hub, hub.subscribe() as events:
+            return [(event.type, event.data["type"]) async for event in events], hub.shared().state
+
+    assert virtual(main) == ([("error", "ZeroDivisionError")], "failed")
+
+
 def test_a_client_that_drips_cannot_set_the_pace(virtual: Virtual) -> None:
     """It reads a little just before its patience is over, again and again: it costs the others 0.25 s and 1 %, once."""
     async def main() -> tuple[bool, float]:
@@ -457,6 +504,8 @@ def test_a_hub_is_used_with_async_with(virtual: Virtual) -> None:
         async with hub:
             with pytest.raises(kx.RunError, match="open already"):
                 await hub.__aenter__()
+            with pytest.raises(kx.GraphError, match="heartbeat"):
+                hub.subscribe(heartbeat=0)
 
     virtual(main)
 
