@@ -59,7 +59,7 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
     class Door(H11Protocol):
         _late: asyncio.TimerHandle | None = None
         _from: str | None = None
-        _refused = False
+        _refused = _socket = False
 
         def connection_made(self, transport: Any) -> None:
             nonlocal total
@@ -78,17 +78,33 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
                 wire.setsockopt(socket.IPPROTO_TCP, UNHEARD, int(HALF_OPEN * 1000))
 
         def connection_lost(self, exc: Exception | None) -> None:
-            nonlocal total, lingering
+            nonlocal lingering
             super().connection_lost(exc)
+            self._leave()
+            if self._refused:
+                self._refused, lingering = False, lingering - 1
+            self._watch()
+
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            """Hand over to the socket's protocol: no request is awaited any more, and it alone hears of the end."""
+            self._socket = True
+            super().handle_websocket_upgrade(event)
+            protocol: Any = self.transport.get_protocol()
+            lost = protocol.connection_lost
+
+            def connection_lost(exc: Exception | None) -> None:
+                lost(exc)
+                self._leave()
+            protocol.connection_lost = connection_lost
+
+        def _leave(self) -> None:
+            nonlocal total
             if self._from is not None:
                 total -= 1
                 inside[self._from] -= 1
                 if not inside[self._from]:
                     del inside[self._from]
                 self._from = None
-            if self._refused:
-                self._refused, lingering = False, lingering - 1
-            self._watch()
 
         def data_received(self, data: bytes) -> None:
             if self._refused or self.transport.is_closing():
@@ -104,7 +120,7 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
 
         def _watch(self) -> None:
             """A request is on its way, and has so long to be there; while one is answered there is no hurry."""
-            awaited = self._from is not None and self._idle()
+            awaited = self._from is not None and not self._socket and self._idle()
             if awaited and self._late is None:
                 self._late = self.loop.call_later(opening, self._show_out, LATE)
             elif not awaited and self._late is not None:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import kayrx as kx
 from kayrx.serve import Hub, Limits, Outbox, mount
-from kayrx.serve.server import serve
+from kayrx.serve.server import door, serve
 from tests.serve.proxy import Fault, proxied
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,30 @@ def hot() -> Any:
     """A source that never waits."""
     while True:
         yield "x" * HOT
+
+
+async def test_a_socket_stays_for_as_long_as_it_is_wanted_and_leaves_its_place() -> None:
+    """The door awaits no request on it, and counts it until it is gone: three come and go where two may be."""
+    async def slow() -> AsyncIterator[int]:
+        for number in range(5):
+            yield number
+            await anyio.sleep(0.1)
+
+    app = Starlette()
+    hub = mount(app, "/w", lambda _: kx.source(slow))
+    async with anyio.create_task_group() as group:
+        port = await group.start(
+            lambda **status: serve(app, hub, signals=False, protocol=door(opening=0.2, of_one=2), **status))
+        url = f"ws://127.0.0.1:{port}/w/ws"
+        for _ in range(3):
+            async with connect(url) as socket, connect(url):
+                await socket.send(START)
+                told = [json.loads(await socket.recv())["type"] for _ in range(7)]
+                with pytest.raises(InvalidStatus, match="429"):
+                    await connect(url)
+            assert told == ["started", *["data"] * 5, "end"]
+            await anyio.sleep(0.05)
+        group.cancel_scope.cancel()
 
 
 async def test_cancel_is_read_while_nothing_is_taken() -> None:
