@@ -101,11 +101,15 @@ class Log:
             count -= 1
 
     def oldest(self) -> int:
-        """The seq of the oldest event that may be replayed now; ``last + 1`` if there is none."""
+        """The seq of the oldest event that may be replayed now; ``last + 1`` if there is none.
+
+        A terminal is never too old: without it a client would come back for ever.
+        """
         if self.keep.age is None:
             return self.first
         since = self.now() - self.keep.age
-        return self.first + next((i for i, entry in enumerate(self.entries) if entry.at >= since), len(self.entries))
+        place = next((i for i, entry in enumerate(self.entries) if entry.at >= since or entry.event.terminal), None)
+        return self.first + (len(self.entries) if place is None else place)
 
     def without(self, count: int) -> int:
         """The seq after which the last ``count`` items stand that have not been taken back."""

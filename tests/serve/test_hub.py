@@ -80,6 +80,18 @@ def test_a_cursor_that_is_gone_or_foreign_gets_one_resync(virtual: Virtual, toke
     assert virtual(main) == [*told_of[:3], ["f", END], *told_of[3:]]
 
 
+def test_the_end_of_a_run_is_told_however_old_it_is(virtual: Virtual, tokens: Any) -> None:
+    """Of a log whose events are too old to be replayed the terminal is left, behind one resync."""
+    async def main() -> list[Any]:
+        async with Hub(kx.source(tokens("abc")), keep=Keep(age=5), on_disconnect="continue") as hub:
+            hub.shared().begin()
+            await anyio.sleep(100)
+            return [brief(await read(hub.subscribe(after))) for after in (0, 2, None)]
+
+    end = ("end", {"reason": "complete"})
+    assert virtual(main) == [[("resync", {"after": after, "next": 4}), end] for after in (0, 2)] + [[end]]
+
+
 @pytest.mark.parametrize(("policy", "away", "reason"), [
     ("cancel", 0.5, "cancelled"), (cancel_after(2), 1.5, "complete"), (cancel_after(2), 2.5, "cancelled"),
     ("continue", 2.5, "complete")])
