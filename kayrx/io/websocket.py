@@ -171,7 +171,7 @@ def websocket_client(url: str, *, input: Any = EMPTY, session: str | None = None
                      backoff: Backoff = exponential(0.5, cap=30), jitter: Literal["none", "full", "equal"] = "equal",
                      idle: float | None = 45.0, gaps: Gaps = "event", limit: int = LONGEST,
                      tls: ssl.SSLContext | None = None, world: World = THE_WORLD) -> Graph[Never, Event]:
-    """The events of a run on a kayrx server (``ws://host/path/ws``), over as many sockets as it takes.
+    """The events of a run on a kayrx server (``ws://host/path``), over as many sockets as it takes.
 
     In:      ``input=`` starts a session of its own, ``session=`` reads one, neither: the common run.  ``after``: what
              has been seen of it.

@@ -4,10 +4,11 @@
     POST   path            start a session, its input as JSON: 201 and its id, or at once its events
     GET    path/{id}       the events of a session, after ``Last-Event-ID`` or ``?after=``
     GET    path/{id}/state what it is doing, in figures; ``graph``: its picture
-    WS     path/ws         all of it on one socket, with demand: `kayrx.serve.websocket`
+    WS     path, path/ws   all of it on one socket, with demand: `kayrx.serve.websocket`
     POST   path/{id}/stop  end the run and keep what came; ``detach``: it goes on without clients; ``resume``: no more
 
-``Accept`` chooses SSE (the default) or NDJSON; ``?protocol=ai-sdk`` and ``?protocol=ag-ui`` speak to their clients.
+``Accept`` chooses SSE (the default) or NDJSON, ``Upgrade`` WebSocket; ``?protocol=ai-sdk`` and ``?protocol=ag-ui``
+speak to their clients.
 The common run is the session ``shared``.
 """
 
@@ -83,7 +84,7 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     >>> app = Starlette()
     >>> hub = mount(app, "/words", kx.source(["hello", "world"]))
     >>> [route.path for route in app.routes][:4]
-    ['/words/ws', '/words', '/words', '/words/{id}']
+    ['/words/ws', '/words', '/words', '/words']
     """
     if isinstance(graph, Hub) and options:
         raise GraphError(f"mount({min(options)}=): a hub has its options already; give them to Hub(...)")
@@ -136,7 +137,8 @@ class Served:
                 ("/{id}/state", self.state, "GET"), ("/{id}/graph", self.drawn, "GET"),
                 ("/{id}/{verb}", self.steer, "POST")]
         paths = dict.fromkeys(f"{path}{rest}" or "/" for rest, _, _ in ways)
-        return [WebSocketRoute(f"{path}/ws", Sockets(self)),
+        sockets = Sockets(self)
+        return [*(WebSocketRoute(each, sockets) for each in dict.fromkeys((f"{path}/ws", path or "/"))),
                 *(Route(f"{path}{rest}" or "/", self.guarded(endpoint), methods=[method], middleware=middleware)
                   for rest, endpoint, method in ways),
                 *(Route(each, self.preflight, methods=["OPTIONS"]) for each in paths)]
@@ -197,7 +199,7 @@ class Served:
                 accepting.best(accepted(request), [*self.protocols, HTML]) == HTML):
             from kayrx.serve.page import html
 
-            return HTMLResponse(html(self.hub.graph, request.url.path.rstrip("/"), self.control), headers={
+            return HTMLResponse(html(self.hub.graph, place(request), self.control), headers={
                 "Cache-Control": "no-store", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
                 "Content-Security-Policy": "default-src 'self'; script-src 'unsafe-inline'; "
                                            "style-src 'unsafe-inline'; img-src 'self' data:"})
@@ -218,7 +220,7 @@ class Served:
         except Exception as error:
             log.error("a session cannot be started: %s", error, exc_info=traced(error))
             return JSONResponse({"error": "failed", **self.hub.options.tells(error)}, 500)
-        url = f"{request.url.path.rstrip('/')}/{session.id}"
+        url = f"{place(request)}/{session.id}"
         if protocol is not None:
             return self.answer(request, session, allowed, client, protocol, {"X-Session": session.id})
         return JSONResponse({"session": session.id, "events": url}, 201, {"Location": url})
@@ -274,6 +276,12 @@ class Served:
             known = [*self.protocols, *(f"?protocol={each}" for each in self.named)]
             raise Refused("not acceptable", f"there are {', '.join(known)}")
         return protocol
+
+
+def place(request: Request) -> str:
+    """The path as the client knows it: a proxy may have taken away what the app calls its root."""
+    path, root = request.url.path.rstrip("/"), request.scope.get("root_path", "").rstrip("/")
+    return path if path == root or path.startswith(f"{root}/") else root + path
 
 
 def accepted(request: Request) -> str:

@@ -12,9 +12,11 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from starlette.applications import Starlette
+from starlette.requests import Request
 
 import kayrx as kx
 from kayrx.serve import Allowed, Hub, Limits, Outbox, mount
+from kayrx.serve.app import place
 
 Virtual = Callable[[Any], Any]
 AWKWARD = [
@@ -455,6 +457,16 @@ def test_an_app_is_started_again_and_a_hub_mounted_twice_is_open_once(virtual: V
         return out
 
     assert virtual(main) == [["a", {"reason": "complete"}]] * 4
+
+
+@pytest.mark.parametrize(("path", "root", "known"), [
+    ("/w", "", "/w"), ("/w/", "", "/w"), ("/", "", ""), ("/w", "/api", "/api/w"), ("/api/w", "/api", "/api/w"),
+    ("/apis/w", "/api", "/api/apis/w"), ("/api", "/api", "/api")])
+def test_a_client_is_told_paths_as_it_knows_them(path: str, root: str, known: str) -> None:
+    """Behind a proxy that takes the root away and behind one that does not, and in an app within an app."""
+    scope = {"type": "http", "path": path, "root_path": root, "scheme": "http", "query_string": b"",
+             "headers": [(b"host", b"here")]}
+    assert place(Request(scope)) == known
 
 
 FAILED = {"error": "failed", "message": "the stream has failed"}

@@ -25,13 +25,14 @@ def data(count: int) -> Callable[[list[dict[str, Any]]], bool]:
     return lambda heard: sum(m["type"] == "data" for m in heard) >= count
 
 
-def test_any_text_arrives_as_it_was_with_its_place(virtual: Virtual, twin: Any) -> None:
+@pytest.mark.parametrize("path", ["/words/ws", "/words"])
+def test_any_text_arrives_as_it_was_with_its_place(virtual: Virtual, twin: Any, path: str) -> None:
     """Envelope {id, seq, type, data}; newlines, NUL and torn surrogates change nothing; the end is the last."""
     async def main() -> Any:
         app = Starlette()
         mount(app, "/words", kx.source(AWKWARD))
         async with twin(app) as client:
-            talk = client.talk("/words/ws")
+            talk = client.talk(path)
             talk.say({"type": "start", "id": "a"})
             return await talk.until(last("end"))
 
