@@ -68,7 +68,8 @@ class Streaming:
         response: httpx2.Response = await answer.enter_async_context(
             client.stream("POST" if body else "GET", url, headers=headers, timeout=timeout, **body))
         if response.status_code in LATER:
-            raise Broken(f"the server has answered {response.status_code}", retry_after(response.headers))
+            raise Broken(f"the server has answered {response.status_code}",
+                         retry_after(response.headers.get("retry-after", ""), self.again.world.wall))
         chunks = await answer.enter_async_context(body_of(response))
         if response.status_code >= 300:
             words = f"{response.status_code}{elsewhere(response.headers) or await said(chunks)}"

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 
 import anyio
+
+from kayrx.runtime.guards.attempts import dated
 
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})    # statuses after which another attempt may succeed
 LONGEST_WAIT = 300.0    # seconds that a server may ask a client to stay away
 PATIENCE, WORDS = 2.0, 300    # seconds and bytes for what a refusal has to say
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds of a Retry-After header; 0 if there is none, or it is a date."""
-    told = headers.get("retry-after", "")
-    return min(LONGEST_WAIT, float(told)) if told.isascii() and told.isdigit() else 0.0
+def retry_after(told: str, wall: Callable[[], float]) -> float:
+    """The seconds that a Retry-After header asks for, in seconds or as a date; 0 if it says neither.
+
+    >>> [retry_after(told, lambda: 10.0) for told in ("7", "Thu, 01 Jan 1970 00:00:30 GMT", "soon")]
+    [7.0, 20.0, 0.0]
+    """
+    seconds = float(told) if told.isascii() and told.isdigit() else dated(told, wall)
+    return min(LONGEST_WAIT, seconds)
 
 
 def elsewhere(headers: Mapping[str, str]) -> str:

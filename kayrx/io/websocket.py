@@ -12,6 +12,7 @@ from typing import Any, Literal, Never
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.io.lasting import Again, Broken, Gap, Gaps, Place, RemoteError, ended, failed, lasting
+from kayrx.io.refusals import LATER, retry_after
 from kayrx.io.wire import InvalidURI, Refusal, Wire, parse_uri
 from kayrx.nodes.backoffs import Backoff, exponential
 from kayrx.nodes.ends import source
@@ -20,7 +21,6 @@ from kayrx.runtime.world import THE_WORLD, World
 from kayrx.serve.encoding import as_json
 from kayrx.serve.events import Event
 
-LATER = (408, 425, 429, 500, 502, 503, 504)
 LATER_REASONS = ("full", "too many", "closing", "too slow")
 LONGEST = 1 << 20
 
@@ -81,7 +81,7 @@ class OverSockets:
             await wire.open()
         except Refusal as error:
             if error.status in LATER:
-                raise Broken(str(error), float(error.after) if error.after.isdigit() else 0.0) from error
+                raise Broken(str(error), retry_after(error.after, node.again.world.wall)) from error
             raise RunError(self.fault(str(error))) from error
         try:
             await wire.send(self.asking())

@@ -101,6 +101,20 @@ async def test_a_stream_goes_on_where_it_broke_off() -> None:
     assert all("x-key: s" in asked.lower() for asked in at.asked)
 
 
+@pytest.mark.parametrize(("told", "wait"), [
+    ("4", 4), ("Thu, 01 Jan 1970 00:00:30 GMT", 20), ("99999999", 300), ("\u00b3", 0), ("soon", 0)])
+@pytest.mark.parametrize("make", [sse_client, websocket_client])
+async def test_a_server_says_when_to_come_back(make: Any, told: str, wait: float) -> None:
+    """Retry-After in seconds or as a date, and no longer than five minutes; what is neither asks for nothing."""
+    busy = answer("503 Busy").replace(b"\r\n\r\n", b"\r\nRetry-After: " + told.encode("latin-1") + b"\r\n\r\n")
+    async with server(busy, answer("404 No")) as at:
+        url = at.url if make is sse_client else at.url.replace("http", "ws", 1)
+        world = kx.World(sleep=at.sleep, wall=lambda: 10.0)
+        with pytest.raises(kx.RunError, match="404"):
+            await (make(url, **at.again(world=world)) >> kx.to_list())
+    assert at.waits == [wait]
+
+
 async def test_what_was_posted_is_resumed_with_the_query_of_its_url() -> None:
     """The session stands below the path; a password in the query goes along."""
     first = stream(events(1, end=""), "X-Session: s3cret\r\n")
