@@ -75,8 +75,21 @@ def application(what: Any, host: str, origins: Sequence[str] = (), *, policy: st
     hub = what if isinstance(what, Hub) else Hub(what, outbox=policy, on_disconnect=cancel_after(after))
     app = watched(hub)
     mount(app, "/", hub, page=True, control=True, origins=origins, compress=compress,
-          hosts=LOOPBACK if host in LOOPBACK else ())
+          hosts=answering(host, origins))
     return app, hub
+
+
+def answering(host: str, origins: Sequence[str]) -> list[str]:
+    """The names that a server on this machine alone answers to: its own, and those of a proxy whose pages may come in.
+
+    >>> answering("localhost", ["https://her.example:8443", "*"]), answering("0.0.0.0", [])
+    (['127.0.0.1', 'localhost', '::1', 'her.example'], [])
+    """
+    if host not in LOOPBACK:
+        return []
+    from kayrx.serve.limits import name_of
+
+    return [*LOOPBACK, *(name for origin in origins if (name := name_of(origin.partition("://")[2])))]
 
 
 def watched(hub: Any) -> Any:

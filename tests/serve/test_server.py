@@ -254,6 +254,15 @@ async def test_a_head_that_is_too_large_is_refused_and_a_dead_peer_is_noticed_by
             assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
+async def test_a_page_of_a_proxy_that_is_named_comes_in(twin: Any) -> None:
+    """Its origin says by which name the server is known, too; any other name may be one that points here."""
+    app, _ = application(kx.source([1]), "127.0.0.1", ["https://her.example"])
+    async with twin(app) as client:
+        asked = [await client.ask("/", host=host, origin="https://her.example") for host in (
+            "her.example", "127.0.0.1:8000", "evil.example")]
+    assert [answer.status for answer in asked] == [200, 200, 403]
+
+
 async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
     """Each family has help and type, names and labels are legal, and the figures are those of the runs."""
     _, hub = application(kx.source(partial(ticking, 3, 0.01)).named('a "b"\n') >> kx.backpressure(4), "127.0.0.1")
