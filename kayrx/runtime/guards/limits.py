@@ -65,6 +65,10 @@ class Circuit:
         raise CircuitOpen(f"{guarded.step.where}: the circuit{name} is {self.state}, for {left:.3g} s more",
                           left)
 
+    def let_in(self, guard: CircuitBreaker) -> int | None:
+        """`enter` for a first attempt: None where that has more to do than to look."""
+        return self.changes if self.state == "closed" else None
+
     def leave(self, begun: int, ok: bool | None, guard: CircuitBreaker, guarded: Guarded) -> None:
         """A call has ended: well, badly, or (None) without an outcome."""
         if begun != self.changes or (ok is None and self.state == "closed"):
@@ -143,16 +147,32 @@ class Seats:
                 if not seated:
                     self.line.remove(waiter)
             if seated:
-                self.leave(guarded)
+                self.leave(None, None, guard, guarded)
             raise
 
-    def leave(self, guarded: Guarded) -> None:
-        """Give the seat to who waits longest, or back."""
-        with self.lock:
+    def let_in(self, guard: Bulkhead) -> int | None:
+        """A seat, if one is free."""
+        locked = guard.shared is not None and self.lock.acquire()  # without a name they are of one thread
+        try:
+            if self.running >= guard.running or self.line:
+                return None
+            self.running += 1
+            return self.running
+        finally:
+            if locked:
+                self.lock.release()
+
+    def leave(self, seat: int | None, ok: bool | None, guard: Bulkhead, guarded: Guarded) -> None:
+        """Give the seat to who waits longest, or back, whatever has come of the call."""
+        locked = guard.shared is not None and self.lock.acquire()
+        try:
             if not self.line:
                 self.running -= 1
                 return
             waiter = self.line.popleft()
+        finally:
+            if locked:
+                self.lock.release()
         waiter.wake(guarded.run.backend)
 
 
