@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
@@ -23,27 +24,38 @@ if TYPE_CHECKING:
     from kayrx.runtime.guards.chain import Guarded
 
 Task = asyncio.Task[Any]
-FLAT = (data.Timeout, data.Retry, limits.Deadline, limits.CircuitBreaker, limits.Bulkhead)
+DOORS = (limits.CircuitBreaker, limits.Bulkhead)
+FLAT = {data.Timeout, data.Retry, limits.Deadline, *DOORS}
+OPEN_TO_ALL: tuple[Any, Any] = (limits.CircuitBreaker(1), limits.Bulkhead(sys.maxsize))
 
 
 def flat(guarded: Guarded) -> bool:
     """True if the guards that stand need no frame each.
 
-    `hedge` makes two calls of one, and what is left of a source's deadline is another time for each item.
+    `hedge` makes two calls of one, and what is left of a source's deadline is another time for each item; of circuits
+    and of bulkheads one is looked at here.
     """
-    return guarded.standing > 0 and all(isinstance(guard, FLAT) for guard in guarded.step.guards if guard.stands)
+    standing = [type(guard) for guard in guarded.step.guards if guard.stands]
+    return bool(standing) and FLAT.issuperset(standing) and not any(standing.count(door) > 1 for door in DOORS)
 
 
 class First:
-    """The first attempts inside the guards of one step, in one run."""
+    """The first attempts inside the guards of one step, in one run.
+
+    Where there is no circuit_breaker or bulkhead, one that lets everybody in saves the question.
+    """
 
     def __init__(self, guarded: Guarded) -> None:
         self.guarded, self.run = guarded, guarded.run
-        self.guards = guarded.step.guards[:guarded.standing]
-        self.doors: list[tuple[int, Any, Any]] = [
-            (row, shared(guard, guarded, Circuit if isinstance(guard, limits.CircuitBreaker) else Seats), guard)
-            for row, guard in enumerate(self.guards) if isinstance(guard, (limits.CircuitBreaker, limits.Bulkhead))]
-        self.outer_first = self.doors[::-1]
+        self.guards: list[Any] = [*guarded.step.guards[:guarded.standing]]
+        rows = {type(guard): row for row, guard in enumerate(self.guards)}
+        self.breaker_row, self.bulkhead_row = (rows.get(door, -1) for door in DOORS)
+        self.breaker = OPEN_TO_ALL[0] if self.breaker_row < 0 else self.guards[self.breaker_row]
+        self.bulkhead = OPEN_TO_ALL[1] if self.bulkhead_row < 0 else self.guards[self.bulkhead_row]
+        self.circuit: Circuit = Circuit() if self.breaker_row < 0 else shared(self.breaker, guarded, Circuit)
+        self.seats: Seats = Seats() if self.bulkhead_row < 0 else shared(self.bulkhead, guarded, Seats)
+        self.own = self.bulkhead.shared is None  # and so in the hands of one thread
+        self.most, self.in_row = self.bulkhead.running, self.breaker.window is None
         self.limits = sorted((limit_of(guard)[0] if isinstance(guard, data.Timeout) else guard.seconds, row)
                              for row, guard in enumerate(self.guards)
                              if isinstance(guard, (data.Timeout, limits.Deadline)))
@@ -63,10 +75,19 @@ class First:
 
     @coroutine
     def timed(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
-        """``fn(*args)`` on asyncio, where a guard has a time; that begins when the call first suspends (ruling 25)."""
-        ident, began, held = self.run.item, self.now() if self.begins else 0.0, self.enter() if self.doors else []
-        if held is None:
+        """``fn(*args)`` on asyncio, where a guard has a time; that begins when the call first suspends (ruling 25).
+
+        `enter` and `leave` are written out where nobody waits: each call of ours costs as much as a guard.
+        """
+        ident, began, circuit, seats, own = self.run.item, 0.0, self.circuit, self.seats, self.own
+        if self.begins:
+            began = self.now()
+        changes = circuit.changes
+        if circuit.state != "closed" or seats.line or seats.running >= self.most or not (
+                own or seats.let_in(self.bulkhead)):
             return (yield from self.guarded.chained(ident, fn, args))
+        if own:
+            seats.running += 1
         task, when, inside = None, 0.0, 0
         try:
             value = fn(*args)
@@ -93,25 +114,31 @@ class First:
             if task is not None and self.calls.pop(task, None) is None:
                 inside = self.ended(task, error)
             if not inside and not isinstance(error, Exception):
-                self.leave(held, None)
+                self.leave(changes, None)
                 raise
             outcome = error
         else:
-            for _, state, guard in self.doors:
-                state.leave(held.pop(), True, guard, self.guarded)
+            if self.in_row and changes == circuit.changes:
+                circuit.row = 0
+            else:
+                circuit.leave(changes, True, self.breaker, self.guarded)
+            if own and not seats.line:
+                seats.running -= 1
+            else:
+                seats.leave(self.bulkhead, self.guarded)
             return value
-        return (yield from self.go_on(ident, fn, args, held, began, task and when - self.seconds, outcome, inside))
+        return (yield from self.go_on(ident, fn, args, changes, began, task and when - self.seconds, outcome, inside))
 
     async def awaited(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """``fn(*args)`` on trio, or where no guard has a time."""
-        ident, began, held = self.run.item, self.now() if self.begins else 0.0, self.enter()
-        if held is None:
+        ident, began, changes = self.run.item, self.now(), self.enter()
+        if changes is None:
             return await self.guarded.chained(ident, fn, args)
         started, inside = None, 0
         try:
             value = fn(*args)
             if inspect.isawaitable(value):
-                if self.seconds:  # trio delivers a cancellation to scopes only
+                if self.limits:  # trio delivers a cancellation to scopes only
                     started = self.time()
                     value = Interrupt().over(value, self.run.backend, self.seconds)
                 value = await value
@@ -120,49 +147,41 @@ class First:
                 now = self.time() - started
                 inside = 1 + max(row for seconds, row in self.limits if seconds <= now)
             elif not isinstance(error, Exception):
-                self.leave(held, None)
+                self.leave(changes, None)
                 raise
             outcome = error
         else:
-            self.leave(held, True)
+            self.leave(changes, True)
             return value
-        return await self.go_on(ident, fn, args, held, began, started, outcome, inside)
+        return await self.go_on(ident, fn, args, changes, began, started, outcome, inside)
 
     def call_now(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """``fn(*args)`` in a synchronous run: a time that is over cuts no call."""
-        ident, began, held = self.run.item, self.now() if self.begins else 0.0, self.enter()
-        if held is None:
+        ident, began, changes = self.run.item, self.now(), self.enter()
+        if changes is None:
             return now(self.guarded.chained(ident, fn, args))
         try:
             value = fn(*args)
         except Exception as error:
             outcome = error
         except BaseException:
-            self.leave(held, None)
+            self.leave(changes, None)
             raise
         else:
-            self.leave(held, True)
+            self.leave(changes, True)
             return value
-        return now(self.go_on(ident, fn, args, held, began, None, outcome, 0))
+        return now(self.go_on(ident, fn, args, changes, began, None, outcome, 0))
 
-    # -- doors -----------------------------------------------------------------------------------
+    def enter(self) -> int | None:
+        """Take a seat, where there is one and the circuit is closed; gives what `leave` has to be told."""
+        if self.circuit.state != "closed" or not self.seats.let_in(self.bulkhead):
+            return None
+        return self.circuit.changes
 
-    def enter(self) -> list[int] | None:
-        """What the doors gave, the outermost first; None if one of them is shut, and nothing is held."""
-        held: list[int] = []
-        for _, state, guard in self.outer_first:
-            if (given := state.let_in(guard)) is None:
-                self.leave(held, None)
-                return None
-            held.append(given)
-        return held
-
-    def leave(self, held: list[int], ok: bool | None, inside: int | None = None) -> None:
-        """Leave the doors that were entered, the innermost first; only those inside of a row, if one is given."""
-        for row, state, guard in self.doors[len(self.doors) - len(held):]:
-            if inside is not None and row >= inside:
-                return
-            state.leave(held.pop(), ok, guard, self.guarded)
+    def leave(self, changes: int, ok: bool | None) -> None:
+        """A call has ended: well, or without an outcome."""
+        self.circuit.leave(changes, ok, self.breaker, self.guarded)
+        self.seats.leave(self.bulkhead, self.guarded)
 
     # -- what does not go well -------------------------------------------------------------------
 
@@ -179,17 +198,20 @@ class First:
         others = [task.uncancel() for _ in range(overdue.count)][-1]
         return overdue.inside if isinstance(error, asyncio.CancelledError) and not others else 0
 
-    async def go_on(self, ident: Any, fn: Callable[..., Any], args: tuple[Any, ...], tickets: list[int], began: float,
+    async def go_on(self, ident: Any, fn: Callable[..., Any], args: tuple[Any, ...], changes: int, began: float,
                     started: float | None, error: Any, inside: int) -> Any:
         """Go on with an outcome: ``error`` of the call, or a time that is over and the rows ``inside`` of it."""
         one, guards = self.guarded.holding(ident), self.guards
         if inside:
-            self.leave(tickets, None, inside)
             guard = guards[inside - 1]
             error = late(one, *limit_of(guard)) if isinstance(guard, data.Timeout) else one.exceeded()
+        if self.breaker_row < inside:
+            self.circuit.leave(changes, None, self.breaker, one)
+        if self.bulkhead_row < inside:
+            self.seats.leave(self.bulkhead, one)
         while inside < len(guards) and isinstance(guards[inside], (data.Timeout, limits.Deadline)):
             inside += 1  # an error passes it
-        held: dict[int, Any] = {row: ticket for (row, _, _), ticket in zip(self.outer_first, tickets, strict=False)}
+        held: dict[int, Any] = {self.breaker_row: changes, self.bulkhead_row: True}
         since = 0.0 if started is None else self.time() - started
         for row, guard in enumerate(guards[inside:], inside):
             if isinstance(guard, data.Timeout):

@@ -90,14 +90,14 @@ async def _(guard: limits.CircuitBreaker, open_: Open, x: Any, guarded: Guarded,
 
 
 @around.register(limits.Bulkhead)
-async def _(guard: limits.Bulkhead, call: Call, x: Any, guarded: Guarded, held: int | None = None) -> Any:
+async def _(guard: limits.Bulkhead, call: Call, x: Any, guarded: Guarded, held: bool = False) -> Any:
     seats: Seats = shared(guard, guarded, Seats)
-    if held is None:
+    if not held:
         await seats.enter(guard, guarded)
     try:
         return await call(guarded)
     finally:
-        seats.leave(held, None, guard, guarded)
+        seats.leave(guard, guarded)
 
 
 @around_all.register(limits.Bulkhead)
@@ -109,7 +109,7 @@ async def _(guard: limits.Bulkhead, open_: Open, x: Any, guarded: Guarded, *give
         async for item in items:
             yield item
     finally:
-        seats.leave(None, None, guard, guarded)
+        seats.leave(guard, guarded)
         await items.aclose()  # type: ignore[attr-defined]
 
 

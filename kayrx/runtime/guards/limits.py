@@ -65,10 +65,6 @@ class Circuit:
         raise CircuitOpen(f"{guarded.step.where}: the circuit{name} is {self.state}, for {left:.3g} s more",
                           left)
 
-    def let_in(self, guard: CircuitBreaker) -> int | None:
-        """`enter` for a first attempt: None where that has more to do than to look."""
-        return self.changes if self.state == "closed" else None
-
     def leave(self, begun: int, ok: bool | None, guard: CircuitBreaker, guarded: Guarded) -> None:
         """A call has ended: well, badly, or (None) without an outcome."""
         if begun != self.changes or (ok is None and self.state == "closed"):
@@ -147,23 +143,23 @@ class Seats:
                 if not seated:
                     self.line.remove(waiter)
             if seated:
-                self.leave(None, None, guard, guarded)
+                self.leave(guard, guarded)
             raise
 
-    def let_in(self, guard: Bulkhead) -> int | None:
-        """A seat, if one is free."""
+    def let_in(self, guard: Bulkhead) -> bool:
+        """Take a seat, if one is free."""
         locked = guard.shared is not None and self.lock.acquire()  # without a name they are of one thread
         try:
             if self.running >= guard.running or self.line:
-                return None
+                return False
             self.running += 1
-            return self.running
+            return True
         finally:
             if locked:
                 self.lock.release()
 
-    def leave(self, seat: int | None, ok: bool | None, guard: Bulkhead, guarded: Guarded) -> None:
-        """Give the seat to who waits longest, or back, whatever has come of the call."""
+    def leave(self, guard: Bulkhead, guarded: Guarded) -> None:
+        """Give the seat to who waits longest, or back."""
         locked = guard.shared is not None and self.lock.acquire()
         try:
             if not self.line:
