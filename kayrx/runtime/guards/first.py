@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from math import inf
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,7 @@ class First:
         self.seats: Seats = Seats() if self.bulkhead_row < 0 else shared(self.bulkhead, guarded, Seats)
         self.own = self.bulkhead.shared is None  # and so in the hands of one thread
         self.most, self.in_row = self.bulkhead.running, self.breaker.window is None
-        self.limits = sorted((limit_of(guard)[0] if isinstance(guard, data.Timeout) else guard.seconds, row)
-                             for row, guard in enumerate(self.guards)
-                             if isinstance(guard, (data.Timeout, limits.Deadline)))
+        self.limits = sorted(times(self.guards))
         self.seconds = self.limits[0][0] if self.limits else 0.0
         self.begins = any(isinstance(guard, (data.Retry, limits.Deadline)) and guard.stands for guard in self.guards)
         backend: Any = self.run.backend
@@ -219,6 +218,16 @@ class First:
             elif isinstance(guard, (data.Retry, limits.Deadline)):
                 held[row] = began
         return await self.guarded.chain(one, fn, args, inside, error=error, held=held)
+
+
+def times(guards: Sequence[Any]) -> Iterator[tuple[float, int]]:
+    """The seconds that a call has by each guard that has a time, and its row."""
+    budget = inf
+    for row, guard in reversed([*enumerate(guards)]):
+        if isinstance(guard, data.Timeout):
+            yield limit_of(guard)[0], row
+        elif isinstance(guard, limits.Deadline):
+            yield (budget := min(budget, guard.seconds)), row
 
 
 class Overdue:
