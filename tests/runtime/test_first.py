@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import anyio
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 import kayrx as kx
 from kayrx.runtime.guards import chain, limits
@@ -166,8 +166,14 @@ def both(seen: Callable[[], Any]) -> list[Any]:
     return found
 
 
+RETRIED = [("retry", {"attempts": 3, "on": OSError}), ("timeout", {"seconds": 5.0})]
+NESTED = [("deadline", {"seconds": 0.25}), ("deadline", {"seconds": 0.125})]
+
+
 @given(guards(), st.lists(outcomes, min_size=1, max_size=6), st.integers(1, 3), st.booleans(),
        st.sampled_from([1000.0, 4.25]))
+@example(RETRIED, [{"after": 2.0, "error": OSError}], 1, False, 1000.0)
+@example(NESTED, [{"after": 1.0, "error": None, "cleans": 0.5}], 1, False, 1000.0)
 def test_a_first_attempt_in_one_frame_is_like_any_other(loop: str, chain_of: Any, attempts: Any, concurrency: int,
                                                         events: bool, until: float) -> None:
     """Values, letters, events, calls, circuits, seats and all times, whatever the chain and whatever happens."""

@@ -2,7 +2,8 @@
 
 On the happy path the generated step calls the function in a ``try``; its failure comes here as the
 outcome of the first attempt, and the chain goes on from there.  Only guards that bound every call (``timeout``,
-``bulkhead`` ...) stand around it from its beginning.  The same code serves a synchronous run, where nothing in it
+``bulkhead`` ...) stand around it from its beginning, and the first attempt is inside all of them in one
+frame (`kayrx.runtime.guards.first`).  The same code serves a synchronous run, where nothing in it
 suspends.
 """
 

@@ -143,8 +143,8 @@ class First:
                 value = await value
         except BaseException as error:
             if isinstance(error, Interrupted):
-                now = self.time() - started
-                inside = 1 + max(row for seconds, row in self.limits if seconds <= now)
+                spent = max(self.seconds, self.time() - started)  # a float may have lost the last bit
+                inside = 1 + max(row for seconds, row in self.limits if seconds <= spent)
             elif not isinstance(error, Exception):
                 self.leave(changes, None)
                 raise
