@@ -25,6 +25,8 @@ class Backend(Protocol):
     now: Callable[[], float]
     shared: Callable[[], float]
     """A clock that every run of this process reads alike, unless time is virtual."""
+    time: Callable[[], float]
+    """The clock of the loop's own timers."""
     once: Callable[[], Awaitable[None]] | None
     """One pass of the loop, where that is cheaper than a park."""
 
@@ -48,8 +50,8 @@ class AsyncioBackend:
     def __init__(self, world: World) -> None:
         self.loop = asyncio.get_running_loop()
         plain = type(self.loop).time is asyncio.BaseEventLoop.time
-        self.now = world.now or (monotonic if plain else self.loop.time)  # the same clock, one call less
-        self.shared = self.now
+        self.time = monotonic if plain else self.loop.time  # the same clock, one call less
+        self.now = self.shared = world.now or self.time
         self.park = self.loop.create_future
         self._sleep = world.sleep or anyio.sleep
 
@@ -101,7 +103,8 @@ class TrioBackend:
     def __init__(self, world: World) -> None:
         self.trio = sys.modules["trio"]
         self.token = self.trio.lowlevel.current_trio_token()
-        self.now = world.now or self.trio.current_time
+        self.time = self.trio.current_time
+        self.now = world.now or self.time
         plain = type(self.trio.lowlevel.current_clock()).__name__ == "SystemClock"  # that begins anywhere in each run
         self.shared = world.clock if plain else self.now
         self.park = TrioPark
@@ -150,7 +153,7 @@ class SyncBackend:
     once: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, world: World) -> None:
-        self.now = self.shared = world.clock
+        self.now = self.shared = self.time = world.clock
         self.park = SyncPark
         self.block = world.block
         self.ready: deque[Coroutine[Any, Any, None]] = deque()

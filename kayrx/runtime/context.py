@@ -74,6 +74,7 @@ class Context:
         self.saver: Saver | None = floor("saving").Saver(self, resume) if program.saves else None
         self.letters = 0
         self.limits: dict[int, Any] = {}  # what a guard without a name knows between calls
+        self.guards: dict[int, Guarded] = {}
         self._id = ""
         self._looks = 0
         self._since = backend.now()
@@ -195,7 +196,11 @@ class Context:
     # -- what generated code asks for -------------------------------------------------------------
 
     def guard(self, step: Step) -> Guarded:
-        return Guarded(step, self)
+        """The guards of a step; a step inside a unit is begun anew with each item, and its guards are not."""
+        found = self.guards.get(id(step))
+        if found is None:
+            found = self.guards[id(step)] = Guarded(step, self)
+        return found
 
     def unit(self, step: Step) -> Callable[[Any], Any]:
         inner = self.program.unit(step)
