@@ -16,8 +16,9 @@ T = TypeVar("T")
 class Retract:
     """The last ``count`` items are taken back: attempt ``attempt`` of the unit ``node`` sent them, and failed.
 
-    It stands in the stream where the attempt ended.  `map` and `tap` pass it by, gates and fan-outs carry it, and
-    sinks get it; any node that would lose count of what is taken back is a CompileError: write `settled` before it.
+    It stands in the stream where the attempt ended.  `map` and `tap` pass it by, gates and fan-outs carry it, a file
+    that can seek is cut off there by `sink`, and other sinks get it; any node that would lose count of what is taken
+    back is a CompileError: write `settled` before it.
 
     >>> Retract(2, "answer", 1)
     Retract(count=2, node='answer', attempt=1)

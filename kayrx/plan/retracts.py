@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kayrx.errors import CompileError
-from kayrx.nodes import combine, flow, groups, retract, sides, transform, units
+from kayrx.graph.node import Node
+from kayrx.nodes import combine, ends, flow, groups, retract, sides, transform, units
 from kayrx.plan.plan import Step, every
+from kayrx.plan.written import unable
 
 
 def passing(step: Step, marks: bool) -> tuple[Step, bool]:
@@ -23,8 +25,8 @@ def passing(step: Step, marks: bool) -> tuple[Step, bool]:
     guard = next((g for g in step.guards if g.drops), None)
     if guard is not None:
         refuse(step, f"{guard.where} may drop an item behind it")
-    if getattr(step.node, "method", None) == "write":
-        refuse(step, f"{step.where} writes, and cannot take back")
+    if (why := written_past(step.node)) is not None:
+        refuse(step, f"{step.where} cannot take back: {why}")
     if not keeps_count(step):
         refuse(step, f"{step.where} may have joined, left out, moved or remembered them")
     return replace(step, marked=True), True
@@ -51,6 +53,19 @@ def series(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], bool]:
         step, marks = passing(step, marks)
         found.append(step)
     return tuple(found), marks
+
+
+def written_past(node: Node) -> str | None:
+    """Why a sink that writes cannot take back; of what a run opens that is known only then."""
+    if not isinstance(node, (ends.SinkTo, ends.Each)):
+        return None
+    if isinstance(node, ends.SinkTo) and node.method == "write":
+        return unable(node.target)
+    fn = next(iter(node.functions), None)
+    owner = getattr(fn, "__self__", None)
+    if getattr(fn, "__name__", "") == "write" and hasattr(owner, "tell"):
+        return "its function would be given the marker; give sink() the file itself"
+    return None
 
 
 def refuse(step: Step, why: str) -> None:
