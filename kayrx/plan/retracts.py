@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes import combine, ends, flow, groups, retract, sides, transform, units
+from kayrx.nodes import about, combine, ends, flow, groups, retract, select, sides, time, transform, units
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.plan.plan import Step, every
 from kayrx.plan.written import unable
 
@@ -74,14 +75,18 @@ def refuse(step: Step, why: str) -> None:
 
 
 def keeps_count(step: Step) -> bool:
-    """True if the step gives one item for each, in order, or ends the stream."""
+    """True if the step gives one item for each, in order, ends the stream, or knows what it gave."""
     match step.node:
         case transform.Map() as node:
             return node.ordered or (node.concurrency == 1 and node.on is None)
         case flow.Backpressure() as node:
             return flow.holds(node.overflow)
+        case flow.RateLimit() as node:
+            return node.key is None and node.cost is None
         case sides.WireTap():
             return False
-        case transform.Tap() | units.Share() | combine.Broadcast():
+        case transform.Tap() | about.Stamp() | Checkpoint() | time.Delay() | units.Share() | combine.Broadcast():
             return True
+        case select.Filter():
+            return True  # it counts them anew
     return step.node.role == "sink"

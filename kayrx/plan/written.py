@@ -10,10 +10,9 @@ from collections import deque
 from typing import Any
 
 from kayrx.errors import RunError
+from kayrx.nodes import retract
 from kayrx.nodes.retract import Retract
 from kayrx.nodes.values import is_async
-
-PLACES = 65_536
 
 
 def unable(target: Any) -> str | None:
@@ -45,7 +44,7 @@ class Written:
 
     def __init__(self, file: Any, where: str) -> None:
         self.file, self.where = file, where
-        self.places: deque[int] = deque(maxlen=PLACES)
+        self.places: deque[int] = deque(maxlen=retract.REACH)
         if (why := unable(file)) is not None:
             raise RunError(f"{where}: {why}, and a Retract may take back its last items; write kx.settled() before it")
         here = file.tell()
@@ -61,11 +60,15 @@ class Written:
 
     def take_back(self, mark: Retract) -> None:
         if mark.count > len(self.places):
-            raise RunError(f"{self.where}: {mark.count} items are taken back, and the places of the last "
-                           f"{len(self.places)} are known; write kx.settled({mark.count}) before it")
+            raise out_of_reach(self.where, mark.count, len(self.places))
         place = 0
         for _ in range(mark.count):
             place = self.places.pop()
         if mark.count:
             self.file.seek(place)  # writes out what is in its buffers first
             self.file.truncate()
+
+
+def out_of_reach(where: str, count: int, known: int) -> RunError:
+    return RunError(f"{where}: {count} items are taken back, and the last {known} are known; write "
+                    f"kx.settled({count}) before it")
