@@ -88,7 +88,7 @@ class Source(Node):
         """How to read the source again from a cursor; None for what can be read but once."""
         if self.kind == "replayable":
             return self.what  # type: ignore[no-any-return]
-        return Items(self.what) if isinstance(self.what, (list, tuple, range, str)) else None
+        return Items(self.what, self.where) if isinstance(self.what, (list, tuple, range, str)) else None
 
     @property
     def local(self) -> bool:
@@ -131,7 +131,7 @@ class Lines(Node):
 
     @property
     def replayable(self) -> Replayable[str]:
-        return FileLines(self.path)
+        return FileLines(self.path, self.where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,6 +353,48 @@ def test_a_graph_goes_on_with_what_was_appended_to_its_file(tmp_path: Path) -> N
     assert graph.collect(resume=True, backend="trio") == [5]
 
 
+@pytest.mark.parametrize("count", [5, 40, 700])
+@pytest.mark.parametrize("backend", ["sync", "asyncio"])
+def test_a_source_that_is_shorter_or_another_is_an_error(count: int, backend: str, tmp_path: Path) -> None:
+    """It gave nothing, in silence: a list, a file, and an object with ``read`` that have less than was read; and a file
+    that begins with other bytes.  One of the same length is no error, nor a store that gives fewer at a time."""
+    path = tmp_path / "in"
+    given = [f"line {n}" for n in range(count)]
+
+    class Store:
+        most = 99
+
+        def read(self, cursor: int | None, n: int) -> tuple[list[str], int | None]:
+            start = cursor or 0
+            following = start + min(n, self.most)
+            return given[start:following], following if following < len(given) else None
+
+    stored = Store()
+    path.write_text("\n".join(given) + "\n")
+    for source in (kx.source(given), kx.lines(path), kx.source(stored)):
+        store = Recorded()
+        graph = source.named("src") >> kx.checkpoint(store, every=max(3, count // 2)) >> kx.to_list()
+        graph.run(backend=backend)
+        whole = [*given]
+        for text in [*store.all]:
+            store.now.save("checkpoint", text)
+            stored.most = 7
+            assert graph.run(resume=True, backend=backend) == whole
+            stored.most = 99
+        store.now.save("checkpoint", store.all[-1])
+        for less in (count - 1, count // 3, 0):
+            given[:] = whole[:less]
+            path.write_text("\n".join(given) + "\n" * bool(less))
+            with pytest.raises(kx.RunError, match=r"^'src' .* at test_saving\.py:\d+:? .*(shorter|another)"):
+                graph.run(resume=True, backend=backend)
+        given[:] = whole
+        path.write_text("\n".join(["LINE 0", *given[1:]]) + "\n")
+        if "lines" in repr(source):
+            with pytest.raises(kx.RunError, match="is another file than the one that was read"):
+                graph.run(resume=True, backend=backend)
+        path.write_text("\n".join(given) + "\n")
+
+
 def test_a_file_is_flushed_before_what_was_sent_counts(tmp_path: Path) -> None:
     """What stands in a buffer of the process would be lost with it, and not be sent again."""
     path, seen = tmp_path / "out", []
