@@ -19,7 +19,7 @@ from hypothesis import given, settings, strategies as st
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
-from kayrx.nodes import groups, windows
+from kayrx.nodes import combine, groups, latest, windows
 from kayrx.plan.keeping import KEPT, STATELESS
 from kayrx.plan.plan import Saving
 from kayrx.plan.shapes import pump
@@ -127,7 +127,8 @@ def test_every_variable_of_a_node_is_saved_or_is_no_state() -> None:
             names = {hint for hint in re.findall(rf"^        (\w+)_{number} = ", text, re.M)}
             assert names - tools <= {*KEPT.get(type(step.node), "").split()}, (step.node.word, names)
             seen |= {type(step.node)} if names - tools else set()
-    assert {*KEPT} - seen <= {windows.Buffer, groups.InWindows} | {k for k in KEPT if k.role == "sink"} | {
+    joins = {combine.Zip, combine.CombineLatest, latest.WithLatestFrom, latest.ZipLatest}
+    assert {*KEPT} - seen <= {windows.Buffer, groups.InWindows} | joins | {k for k in KEPT if k.role == "sink"} | {
         k for k in KEPT if k.word in ("dematerialize",)}
 
 
@@ -208,6 +209,14 @@ NETS: dict[str, Callable[[Any, Any], Any]] = {
     "paced": lambda s, c: s >> kx.rate_limit(9, burst=3) >> c >> kx.scan(add) >> kx.rate_limit(
         30, key=kx.it % 2, size=4) >> TOTAL,
     "timed lists": lambda s, c: s >> c >> kx.buffer(4, seconds=60) >> kx.map(sum) >> kx.map(slow) >> kx.to_list(),
+    "zip": lambda s, c: s >> kx.broadcast(kx.map(slow) >> kx.scan(add), kx.buffer(2) >> c, kx.sliding(2, 3)) >> kx.zip()
+    >> kx.map(str) >> kx.to_list(),
+    "zip of few": lambda s, c: s >> c >> kx.broadcast(
+        kx.backpressure(1) >> kx.map(slow), kx.filter(kx.it % 4 != 3), size=5) >> kx.zip(size=1) >> kx.map(str)
+    >> kx.to_list(),
+    "latest": lambda s, c: s >> c >> kx.broadcast(
+        kx.scan(add), kx.buffer(3) >> kx.map(sum)) >> kx.combine_latest() >> kx.take_last(1) >> kx.map(str)
+    >> kx.to_list(),
     "shared": lambda s, c: (lambda shared: kx.merge(shared >> kx.scan(add), shared >> kx.map(slow)))(
         s >> c >> kx.share()) >> TOTAL,
 }
@@ -270,6 +279,40 @@ def test_two_sources_are_caught_together() -> None:
 
     assert result == [6 + sum(x * (x + 1) // 2 for x in range(99))] and cuts > 3
     resumed_everywhere(make, lambda graph, **more: graph.run(backend="trio", **more))
+
+
+JOINS: dict[str, Callable[[Any, Any], Any]] = {
+    "combine_latest": kx.combine_latest, "zip_latest": kx.zip_latest, "zip": kx.zip,
+    "with_latest_from": lambda s, other: s >> kx.with_latest_from(other),
+}
+
+
+@pytest.mark.parametrize("join", JOINS)
+@pytest.mark.parametrize("events", [False, True])
+def test_a_join_goes_on_with_what_it_held(join: str, events: bool, loop: str) -> None:
+    """One side gives at times at which the other is silent, and ends before it: at every cut, the same pairs come."""
+    def make(mark: Any) -> Any:
+        shared = kx.source(ticking, cursor=kx.it) >> kx.share()
+        slower = shared >> kx.filter(kx.it % 3 == 1) >> kx.take(4) >> kx.map(kx.it * 100)
+        return JOINS[join](shared >> kx.filter(kx.it % 3 != 1), slower) >> mark >> kx.map(list) >> kx.to_list()
+
+    def run(graph: Any, **more: Any) -> Any:
+        async def main() -> Any:
+            async with graph.start(events=events, **more) as started:
+                pass
+            return started.result
+        return run_virtual(main, loop)
+
+    whole, cuts = resumed_everywhere(lambda store: make(kx.checkpoint(store, every=1)), run)
+    assert cuts >= 3 and whole == run(make(kx.map(kx.it)))
+
+
+def test_a_zip_whose_sides_are_too_far_apart_fails_as_without_a_checkpoint(loop: str) -> None:
+    """It holds no more for a barrier than the gates do."""
+    graph = kx.source(range(99)) >> kx.checkpoint(kx.memory_checkpoints(), every=2) >> kx.broadcast(
+        kx.flat_map(lambda x: [x] * 50), kx.filter(kx.it % 20 == 19)) >> kx.zip() >> kx.to_list()
+    with pytest.raises(kx.GateDeadlock, match="into 'zip' port"):
+        run_virtual(lambda: awaited(graph), loop)
 
 
 def test_a_reader_has_read_what_counts_as_sent(loop: str) -> None:
@@ -448,7 +491,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two checkpoints": (lambda: kx.source([1]) >> MARK >> MARK, "saves the whole graph already; leave one of them out"),
     "inside a group": (lambda: kx.source([1]) >> kx.window(2, MARK), "stands inside a group"),
     "a timer": (lambda: kx.source([1]) >> MARK >> kx.delay(1), "what 'delay' .* holds cannot be saved .* graph of its"),
-    "a zip": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.zip(), "what 'zip' .* holds cannot"),
+    "a concat": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.concat(),
+                 "'concat' .* one lane after the other.*give one source that reads them in turn"),
+    "a race": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.race(), "what 'race' .* cannot"),
     "an Rx operator": (lambda: kx.source([1]) >> MARK >> kx.rx(abs, max_burst=1), "what 'abs' .* hosts an Rx operator"),
     "a gate that drops": (lambda: kx.source([1]) >> MARK >> kx.backpressure(2, overflow="latest") >> kx.map(later),
                           "may drop or join items .latest.*use overflow='block'"),
