@@ -23,6 +23,7 @@ from kayrx.nodes import (
     growth,
     latest,
     position,
+    retract,
     select,
     sides,
     stateful,
@@ -69,6 +70,7 @@ KEPT: dict[type[Node], str] = {
     position.TakeLast: "held", position.First: "found", position.Last: "newest", position.ElementAt: "left",
     position.DefaultIfEmpty: "empty", windows.Buffer: "held", windows.Sliding: "held fresh away",
     eventtime.WindowBy: "panes", groups.GroupBy: "groups", groups.InWindows: "groups count",
+    groups.Ticks: "count", retract.Settled: "held",
     combine.Zip: "held", combine.CombineLatest: "newest", latest.WithLatestFrom: "newest", latest.ZipLatest: "held",
     about.WithIndex: "index", about.Dematerialize: "over", chunks.Chunk: "cutter", ends.ToList: "out",
 }

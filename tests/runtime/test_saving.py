@@ -80,7 +80,7 @@ BODIES: dict[str, Graph[Any, Any]] = {
     "take_last": kx.take_last(3), "first": kx.first(kx.it > 5, -1), "last": kx.last(kx.it < 5, -1),
     "element_at": kx.element_at(6, default=-1), "default_if_empty": kx.filter(kx.it > 99) >> kx.default_if_empty(0),
     "buffer": kx.buffer(count=4), "sliding": kx.sliding(3, 2), "sliding apart": kx.sliding(2, 5),
-    "with_index": kx.with_index(3),
+    "with_index": kx.with_index(3), "settled": kx.settled(3),
     "expansion": kx.flat_map(lambda x: [x, -x]) >> kx.scan(add, 0) >> kx.buffer(count=3),
     "group_by": kx.group_by(kx.it % 3, kx.scan(add, 0) >> kx.scan(add, 0) >> kx.buffer(2), max_groups=2),
     "window": kx.window(4, kx.scan(add, 0) >> kx.pairwise()),
@@ -127,7 +127,7 @@ def test_every_variable_of_a_node_is_saved_or_is_no_state() -> None:
             names = {hint for hint in re.findall(rf"^        (\w+)_{number} = ", text, re.M)}
             assert names - tools <= {*KEPT.get(type(step.node), "").split()}, (step.node.word, names)
             seen |= {type(step.node)} if names - tools else set()
-    joins = {combine.Zip, combine.CombineLatest, latest.WithLatestFrom, latest.ZipLatest}
+    joins = {groups.Ticks, combine.Zip, combine.CombineLatest, latest.WithLatestFrom, latest.ZipLatest}
     assert {*KEPT} - seen <= {windows.Buffer, groups.InWindows} | joins | {k for k in KEPT if k.role == "sink"} | {
         k for k in KEPT if k.word in ("dematerialize",)}
 
@@ -209,6 +209,7 @@ NETS: dict[str, Callable[[Any, Any], Any]] = {
     "paced": lambda s, c: s >> kx.rate_limit(9, burst=3) >> c >> kx.scan(add) >> kx.rate_limit(
         30, key=kx.it % 2, size=4) >> TOTAL,
     "timed lists": lambda s, c: s >> c >> kx.buffer(4, seconds=60) >> kx.map(sum) >> kx.map(slow) >> kx.to_list(),
+    "timed windows": lambda s, c: s >> c >> kx.window(4, kx.scan(add), seconds=60) >> kx.map(slow) >> kx.to_list(),
     "zip": lambda s, c: s >> kx.broadcast(kx.map(slow) >> kx.scan(add), kx.buffer(2) >> c, kx.sliding(2, 3)) >> kx.zip()
     >> kx.map(str) >> kx.to_list(),
     "zip of few": lambda s, c: s >> c >> kx.broadcast(
