@@ -92,7 +92,8 @@ def head(line: bytes) -> tuple[str, ...]:
         raise Damaged
     if found[3] is None:
         return tuple(json.loads(line)["done"])
-    return json.loads(b'"%b"' % found[3]), found[4].decode()
+    key = found[3]
+    return json.loads(b'"%b"' % key) if b"\\" in key else key.decode(), found[4].decode()
 
 
 def is_letter(line: bytes) -> bool:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import growth, grpcs, guarding, pushing, serving, starting, straight, waiting, websockets
+from tests.bench import growth, grpcs, guarding, keeping, pushing, serving, starting, straight, waiting, websockets
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
 from tests.bench.serving import Delivery
 
 GROUPS: tuple[Callable[[], Sequence[Race | Delivery]], ...] = (
     straight.races, waiting.races, starting.races, pushing.races, growth.races, guarding.races,
-    serving.races, websockets.races, grpcs.races)
+    keeping.races, serving.races, websockets.races, grpcs.races)
 
 
 def order(race: Race | Delivery) -> tuple[int, str]:
