@@ -111,7 +111,8 @@ def test_who_has_read_enough_hears_no_complaint() -> None:
     """``kayrx letters list ... | head``"""
     path = f"{Path(__file__).parents[2]}:."
     command = f"{sys.executable} -c 'from kayrx.cli import main; main()' letters list letters_app:answers"
-    shown = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    shown = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": path})
     assert (shown.stdout, shown.stderr) == ("", "")
 
 
