@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -48,6 +49,8 @@ def serve(
                     number = await group.start(lambda **status: beside(hub, address, grpc, **status))
                     lines.append(f"and over gRPC on {address}:{number}")
                 typer.echo("\n".join(lines))
+                gc.collect()
+                gc.freeze()    # what is loaded by now stays, and to look through it again holds the loop for 20 ms
                 if host not in LOOPBACK:
                     typer.echo("anybody who reaches this address may read and stop it: mount it on an app with "
                                "authorize= to say who may", err=True)

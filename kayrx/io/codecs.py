@@ -31,7 +31,10 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JsonCodec:
-    """JSON with marks, so that what comes back has the type that it had."""
+    """JSON with marks, so that what comes back has the type that it had.
+
+    Raises: TypeError for an item without a form in JSON; ValueError for text that was not written by it.
+    """
 
     name: str = "json"
 
@@ -39,7 +42,10 @@ class JsonCodec:
         return text_of(plain(item))
 
     def decode(self, text: str) -> Any:
-        return rich(json.loads(text))
+        try:
+            return rich(json.loads(text))
+        except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"this text was not written by json_codec: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from typing import Any
 
 from kayrx.errors import RunError
 
-LONGEST = 1 << 20    # characters of one event
+LONGEST = 1 << 20    # bytes of one event
+SHORT = 4096         # bytes that are rather copied than looked at
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Decoder:
     """Bytes in, events out, by the algorithm of the WHATWG's HTML standard, section 9.2.
 
     ``last_id`` and ``retry`` (milliseconds) are what the stream has said so far; None: nothing.
-    Memory: one event of at most ``limit`` characters.
+    Memory: twice one event of at most ``limit`` bytes, its name and id with it.
     Raises: RunError for a longer one.
 
     >>> decoder = Decoder()
@@ -45,60 +46,84 @@ class Decoder:
     def __init__(self, last_id: str | None = None, limit: int = LONGEST) -> None:
         self.last_id, self.limit = last_id, limit
         self.retry: int | None = None
-        self._named = last_id           # the id that the next event will have
-        self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun = self._cr = False
-        self._line: list[str] = []      # the parts of a line that has no end yet
-        self._held = 0
-        self._clear()
+        self._named = last_id              # the id that the next event will have
+        self._first: bytes | None = b""    # what may be the mark before all else; None: it is over
+        self._cr = False
+        # Bytes until they are whole: in text one rare character makes each of the others take four.
+        self._line = bytearray()           # a line that has no end yet
+        self._data = bytearray()           # the event's lines of data, each with an end
+        self._type, self._count = "", 1
 
-    def _clear(self) -> None:
-        self._type, self._data, self._count, self._size = "", list[str](), 1, 0
+    @property
+    def held(self) -> int:
+        """What it has of an event that is not whole."""
+        return len(self._line) + len(self._data) + len(self._type) + len(self._named or "")
 
     def feed(self, chunk: bytes) -> Iterator[ServerSent]:
         """The events that end in this chunk."""
-        text = self._text.decode(chunk)
-        if not text:
+        if self._first is not None:
+            self._first += chunk
+            if len(self._first) < len(BOM) and BOM.startswith(self._first):
+                return
+            chunk, self._first = self._first.removeprefix(BOM), None
+        if not chunk:
             return
-        if not self._begun:
-            self._begun, text = True, text.removeprefix("\ufeff")
-        if self._cr and text.startswith("\n"):    # the second half of a line end
-            text = text[1:]
-        self._cr = text.endswith("\r")
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if self._cr:    # this may be the second half of a line end
+            chunk = chunk.removeprefix(b"\n")
+        self._cr = chunk.endswith(b"\r")
+        lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for rest in lines[:-1]:
-            line, self._line, self._held = "".join([*self._line, rest]), [], 0
+            line: bytes | bytearray = rest
+            if self._line:
+                self._line += rest
+                line, self._line = self._line, bytearray()
             event = self._take(line)
             if event is not None:
                 yield event
-        if lines[-1]:
-            self._line.append(lines[-1])
-            self._held += len(lines[-1])
-        if self._held + self._size > self.limit:
-            raise RunError(f"a server-sent event is longer than {self.limit} characters; raise limit=")
+        self._line += lines[-1]
+        self._check()
 
-    def _take(self, line: str) -> ServerSent | None:
+    def _check(self) -> None:
+        if self.held > self.limit:
+            raise RunError(f"a server-sent event is longer than {self.limit} bytes; raise limit=")
+
+    def _take(self, line: bytes | bytearray) -> ServerSent | None:
         if not line:
             self.last_id = self._named
             data, kind, count = self._data, self._type, self._count
-            self._clear()
-            return ServerSent(kind or "message", "\n".join(data), self.last_id or "", count) if data else None
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            self._data.append(value)
-            self._size += len(value) + 1
-            if self._size > self.limit:
-                raise RunError(f"a server-sent event is longer than {self.limit} characters; raise limit=")
-        elif name == "event":
-            self._type = value
-        elif name == "id" and "\0" not in value:
-            self._named = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry = int(value[:9])
-        elif name == "count" and value.isascii() and value.isdigit():
-            self._count = max(1, int(value[:9]))
+            self._data, self._type, self._count = bytearray(), "", 1
+            if not data:
+                return None
+            return ServerSent(kind or "message", text(data, 0, -1), self.last_id or "", count)
+        end = line.find(b":")
+        name, start = (line, len(line)) if end < 0 else (line[:end], end + (2 if line[end + 1:end + 2] == b" " else 1))
+        if name == b"data":
+            if len(line) > SHORT:
+                with memoryview(line) as view:
+                    self._data += view[start:]
+            else:
+                self._data += line[start:]
+            self._data += b"\n"
+            if len(self._data) > self.limit:
+                self._check()
+        elif name == b"id":
+            if line.find(b"\0", start) < 0:
+                self._named = text(line, start)
+        elif name == b"event":
+            self._type = text(line, start)
+        elif name == b"retry" and line[start:].isdigit():
+            self.retry = int(line[start:start + 9])
+        elif name == b"count" and line[start:].isdigit():
+            self._count = max(1, int(line[start:start + 9]))
         return None
+
+
+def text(data: bytes | bytearray, start: int, end: int | None = None) -> str:
+    """A part of the bytes as text, without a copy of them between if they are many."""
+    if len(data) <= SHORT:
+        return data[start:end].decode("utf-8", "replace")
+    with memoryview(data) as view:
+        return str(view[start:end], "utf-8", "replace")
 
 
 __all__ = ["Decoder", "ServerSent"]

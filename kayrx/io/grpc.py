@@ -114,6 +114,8 @@ class OverCalls:
             except (Broken, RunError):
                 leaving = False
                 raise
+            except (ValueError, LookupError, RecursionError) as error:
+                raise RunError(self.fault("the server does not speak kayrx's protocol")) from error
             finally:
                 call.cancel()
                 if leaving and self.session is not None:
@@ -185,7 +187,7 @@ def channel(node: Connected) -> Any:
     # Of its own, as a shared one would make a new attempt wait for the backoff of gRPC itself.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
                ("grpc.max_receive_message_length", node.limit), ("grpc.keepalive_time_ms", 20_000),
-               ("grpc.keepalive_timeout_ms", 10_000)]
+               ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.ping_timeout_ms", 10_000)]
     if node.credentials is None:
         return grpc.aio.insecure_channel(node.target, options)
     return grpc.aio.secure_channel(node.target, node.credentials, options)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Never
 
-import anyio
-
 from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
+from kayrx.io.bodies import body_of
 from kayrx.io.event_stream import LONGEST, Decoder, ServerSent
 from kayrx.io.lasting import Again, Broken, ConnectionLost, Gap, Gaps, Place, ended, failed, lasting, numbered
 from kayrx.io.refusals import LATER, LONGEST_WAIT, retry_after, said
@@ -75,23 +73,6 @@ class Streaming:
             words = f"{response.status_code}{await said(chunks)}"
             raise RunError(f"{self.word}({self.url!r}): the server has answered {words}")
         return response, chunks
-
-
-@asynccontextmanager
-async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The chunks of an answer, which may be left before the last.
-
-    httpx2 reads through generators within generators.  To close the outermost leaves the others to be collected some
-    time, of which trio warns; they end in their own way once they find the connection closed.
-    """
-    chunks = response.aiter_bytes()
-    try:
-        yield chunks
-    finally:
-        with anyio.CancelScope(shield=True), suppress(httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError):
-            await response.aclose()
-            async for _ in chunks:
-                pass
 
 
 async def broken_off(opened: Callable[[], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
@@ -225,7 +206,7 @@ def sse_client(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     Post:    ``json=`` posts an input; from then on a kayrx server's session is resumed.  Another server's answer that
              breaks after its first event is a ConnectionLost, for a second post would repeat it.
     Time:    ``idle`` seconds without a byte, heartbeats included, are a break: twice the server's heartbeat or more.
-    Memory:  one chunk and one event of ``limit`` characters; a slow reader makes the server wait, and may be let go.
+    Memory:  one chunk and twice one event of ``limit`` bytes; a slow reader makes the server wait, and may be let go.
     Raises:  GraphError for wrong options, MissingDependency without the extra ``clients``; when run ConnectionLost,
              RemoteError, Gap, and RunError for a refusal, another type of answer, or an event that is too long.
     Source:  EventSource of the WHATWG's HTML standard.
@@ -255,19 +236,23 @@ class LinesFrom(Streaming):
     async def lines(self, client: httpx2.AsyncClient) -> AsyncGenerator[str, None]:
         async with AsyncExitStack() as answer:
             _, chunks = await self.chunks(client, answer, self.url, "application/x-ndjson, text/plain;q=0.9, */*;q=0.5")
-            text, held, size = codecs.getincrementaldecoder("utf-8")(), list[str](), 0
+            held = bytearray()    # no text yet: in text one rare character makes each of the others take four bytes
             async for chunk in chunks:
-                first, *rest = text.decode(chunk).split("\n")
-                held.append(first)
-                size += len(first)
+                first, *rest = chunk.split(b"\n")
+                held += first
                 for following in rest:
-                    yield "".join(held).removesuffix("\r")
-                    held, size = [following], len(following)
-                if size > self.limit:
-                    raise RunError(f"http_lines({self.url!r}): a line is longer than {self.limit} characters; "
-                                   "raise limit=")
-            if last := "".join(held) + text.decode(b"", final=True):
-                yield last
+                    self.bounded(held)
+                    with memoryview(held) as view:
+                        line = str(view[:-1] if held.endswith(b"\r") else view, "utf-8")
+                    held = bytearray(following)
+                    yield line
+                self.bounded(held)
+            if held:
+                yield str(held, "utf-8")
+
+    def bounded(self, held: bytearray) -> None:
+        if len(held) > self.limit:
+            raise RunError(f"http_lines({self.url!r}): a line is longer than {self.limit} bytes; raise limit=")
 
 
 def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None = None, attempts: int = 1,
@@ -280,7 +265,7 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     Again:   a break is the end, unless ``attempts`` asks for more: then the request is made anew, and the lines come
              from their beginning, for lines have no place to go on from (`sse_client` has).
     Time:    ``idle`` seconds without a byte are a break.
-    Memory:  one chunk and one line of at most ``limit`` characters; a slow reader makes the server wait.
+    Memory:  one chunk and twice one line of ``limit`` bytes; a slow reader makes the server wait.
     Raises:  GraphError for wrong options, MissingDependency without the extra ``clients``; when run ConnectionLost,
              UnicodeDecodeError, RunError for a refusal or a line that is too long.
     Source:  NDJSON; Pekko HTTP's JSON streaming.
@@ -293,4 +278,4 @@ def http_lines(url: str, *, json: Any = EMPTY, headers: Mapping[str, str] | None
     return source(node).named("http_lines")
 
 
-__all__ = ["body_of", "http_client", "http_lines", "sse_client"]
+__all__ = ["http_client", "http_lines", "sse_client"]

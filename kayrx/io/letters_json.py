@@ -87,7 +87,7 @@ class OpenJson:
     def learn(self, line: bytes, offset: int) -> None:
         try:
             told = records.head(line)
-        except (records.Damaged, ValueError):
+        except records.Damaged:
             if line:
                 damaged(self.spec.path, f"the line at byte {offset}")
             return
@@ -134,7 +134,7 @@ class OpenJson:
         for place in places:
             try:
                 letter = self.read(place)
-            except (records.Damaged, ValueError, KeyError, TypeError):
+            except ValueError:    # Damaged, or no UTF-8
                 damaged(self.spec.path, f"the line at byte {place.offset}")
                 continue
             yield letter

@@ -54,7 +54,7 @@ class OpenSqlite(Database):
             for number, line in page:
                 try:
                     letter = records.letter_of(line, self.spec.codec)
-                except (records.Damaged, ValueError, KeyError, TypeError):
+                except records.Damaged:
                     damaged(self.spec.path, f"letter {number}")
                     continue
                 yield letter

@@ -16,7 +16,8 @@ from kayrx.nodes.values import needs_function, span, whole
 try:
     import httpx2
 
-    from kayrx.io.http import body_of, http_client
+    from kayrx.io.bodies import body_of
+    from kayrx.io.http import http_client
 except ImportError as missing:
     raise MissingDependency(f"clients need {missing.name}: pip install \"kayrx[clients]\"") from missing
 

@@ -22,6 +22,7 @@ HEAD = re.compile(rb'\{"crc":"([0-9a-f]{8})",'
                   rb'("(?:id":"((?:[^"\\]|\\.)*)","same":"([0-9a-f]{32})"|done":\[).*\})\Z', re.S)
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REPR = "repr"
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)    # what reading another line raises
 
 
 class Damaged(ValueError):
@@ -90,10 +91,16 @@ def head(line: bytes) -> tuple[str, ...]:
     found = HEAD.match(line)
     if found is None or int(found[1], 16) != crc32(found[2]):
         raise Damaged
-    if found[3] is None:
-        return tuple(json.loads(line)["done"])
     key = found[3]
-    return json.loads(b'"%b"' % key) if b"\\" in key else key.decode(), found[4].decode()
+    try:
+        if key is not None and b"\\" not in key:
+            return key.decode(), found[4].decode()
+        told = json.loads(line)["done"] if key is None else [json.loads(b'"%b"' % key), found[4].decode()]
+    except UNREADABLE as error:
+        raise Damaged from error
+    if not all(isinstance(each, str) for each in told):
+        raise Damaged
+    return tuple(told)
 
 
 def is_letter(line: bytes) -> bool:
@@ -104,11 +111,14 @@ def letter_of(line: str, codec: Codec) -> Letter:
     """The letter of a line; Damaged if it is not whole."""
     data = line.encode(errors="surrogatepass")
     head(data)
-    fields = json.loads(line)
-    return Letter(
-        fields["id"], item_of(fields["item"], codec), fields["node"], StoredError(fields["kind"], fields["error"]),
-        fields["traceback"], fields["attempts"], fields["time"], fields["graph"], fields["failed_at"],
-        fields["context"])
+    try:
+        fields = json.loads(line)
+        return Letter(
+            fields["id"], item_of(fields["item"], codec), fields["node"], StoredError(fields["kind"], fields["error"]),
+            fields["traceback"], fields["attempts"], fields["time"], fields["graph"], fields["failed_at"],
+            fields["context"])
+    except UNREADABLE as error:
+        raise Damaged from error
 
 
 def item_of(kept: dict[str, Any], codec: Codec) -> Any:

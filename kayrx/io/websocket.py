@@ -104,7 +104,7 @@ class OverSockets:
                         if left <= node.credit // 2:    # asked for once they have been taken, not when they came
                             await wire.send(as_json({"type": "request", "id": "k", "n": node.credit - left}))
                             left = node.credit
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(self.fault("the server does not speak kayrx's protocol")) from error
         except (Broken, RemoteError):
             last = None

@@ -71,14 +71,17 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
 
 
 def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
-    """``slices(crew, source, fn, done)``: take, call, and hand over in one loop; true at the source's end.
+    """``slices(crew, source, fn, done)``: a worker that takes, calls and hands over in one loop, as long as it lives.
 
     The way of an item is written into the loop, so a result whose turn has come costs no further call, and
-    next to nothing while its worker is the only one with an item.  Any other goes to ``crew.leave``.
+    next to nothing while its worker is the only one with an item.  Any other goes to ``crew.leave``.  No frame of ours
+    stands between the task and the call: each would cost every wait its price.
     """
     e.at(-1, None)
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+    e.indent("try:")
+    e.indent("while await crew.in_order():")
     e.line("crew.begin()")
     e.indent("while not crew.halted:")
     e.line("item = END")
@@ -106,11 +109,11 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
         e.line("over()")
         e.line("crew.finish_early()")
-        e.line("return True")
+        e.line("return")
         e.dedent()
     e.indent("if item is END:")
     e.line("crew.end()")
-    e.line("return True")
+    e.line("return")
     e.dedent()
     e.indent("if run.due():")
     e.line("crew.end()")
@@ -120,7 +123,10 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     e.line("elif not crew.only: crew.begin()")
     e.dedent()
     e.line("crew.end()")
-    e.line("return False")
+    e.dedent()
+    e.dedent()
+    e.line("except BaseException as error: crew.broken(error)")
+    e.line("finally: crew.gone()")
     e.dedent()
 
 

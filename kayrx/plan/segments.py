@@ -13,6 +13,7 @@ from kayrx.nodes import combine, loops, sides, units
 from kayrx.nodes.flow import Measured, Policy, holds
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
+from kayrx.plan.fold import near
 from kayrx.plan.forms.base import kept
 from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
@@ -20,6 +21,7 @@ from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
 from kayrx.plan.traits import rests
 
 LOOK = 32  # items between two looks at the clock (ruling 26)
+SLICE = 0.005  # seconds after which a task lets others run
 
 
 def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bool = False) -> Code:
@@ -39,8 +41,10 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e.line("return; yield" if yields else f"return {result_of(e, steps)}")
     outer = ("def open_(run, source, outs, lane):", "    signal = False", "    def control(value):",
              "        nonlocal signal", "        signal = value")
-    return link(e, steps, "", kind="async def", outer=outer, leave=("    return run_, control",),
-                extra=("now = run.backend.now", "looks, since = 0, now()"))
+    held = "".join(f", {name}={name}" for name in e.params if name not in e.probed) + near(e.lines)
+    return link(e, steps, held[2:], kind="async def", outer=outer, leave=("    return run_, control",),
+                extra=("now, checkpoint = run.backend.now, run.backend.checkpoint",
+                       f"looks, until = {looks(e)}, now() + {SLICE}"))
 
 
 def unit(steps: Steps, options: Options) -> Code:
@@ -57,6 +61,11 @@ def unit(steps: Steps, options: Options) -> Code:
 
 def batch(options: Options) -> int:
     return min(LOOK, options.chunk)
+
+
+def looks(e: Emitter) -> int:
+    """How often a task looks at the clock until it has had its items."""
+    return max(1, e.options.chunk // batch(e.options))
 
 
 def quiet(seg: Segment) -> bool:
@@ -101,7 +110,7 @@ def poured(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.line("before = len(items)")
     e.indent("if before >= size:")
     e.line("if not await gate.room(): break")
-    e.line("looks, since = 0, now()")  # others have just run
+    e.line(f"looks, until = {looks(e)}, now() + {SLICE}")  # others have just run
     e.line("continue")
     e.dedent()
     e.line("most = size - before")
@@ -163,10 +172,10 @@ def entered(e: Emitter, seg: Segment) -> None:
 
 def look(e: Emitter) -> None:
     """Rest after 256 items or 5 ms, whichever is first (ruling 26)."""
-    e.line("looks += 1")
-    e.indent(f"if looks >= {max(1, e.options.chunk // batch(e.options))} or now() - since > 0.005:")
-    e.line("await run.rest()")
-    e.line("looks, since = 0, now()")
+    e.line("looks -= 1")
+    e.indent("if not looks or now() > until:")
+    e.line("await checkpoint()")
+    e.line(f"looks, until = {looks(e)}, now() + {SLICE}")
     e.dedent()
 
 

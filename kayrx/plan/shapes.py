@@ -172,69 +172,6 @@ def unit(steps: Steps, options: Options) -> Code:
     return link(e, steps, "x, run")
 
 
-def push(steps: Steps, options: Options) -> Code:
-    """``open(run, emit, complete, failed=None) -> (push, finish)``; ``complete(result)`` is called once.
-
-    What a step raises goes to whoever pushes, or to ``failed(error)``: in a wrapper around ``push`` that
-    would cost half as much again as the push.
-    """
-    e = Emitter(replace(options, events=False), awaits=False)
-    e.tail = lambda x: e.line(f"emit({x})")
-    e.depth = 4
-    e.loops.append(Loop("return", "return finish()"))
-    flow(e, steps, 0, "x")
-    for flag in e.loops[0].stops:
-        e.line(f"if {flag}: return finish()")
-    e.loops.clear()
-    taken, e.lines = e.lines, []
-    origins, e.origins = e.origins, []
-    e.depth = 3
-    completion(e, steps)
-    given = result_of(e, steps)
-    ended, ends = e.lines, e.origins
-    names = ", ".join(["ended", *e.states])
-    e.lines, e.origins, e.depth = [], [], 2
-    e.indent("def push(x):")
-    e.line(f"nonlocal {names}")
-    e.line("if ended: return")
-    e.line("try:")
-    e.lines += taken or ["                pass"]
-    e.origins += origins or [-1]
-    e.indent("except BaseException as error:")
-    e.line("if failed is None: raise")
-    e.line("ended = True")
-    e.line("failed(error)")
-    e.dedent()
-    e.dedent()
-    e.indent("def finish():")
-    e.line(f"nonlocal {names}")
-    e.line("if ended: return")
-    e.line("ended = True")
-    e.lines += ended
-    e.origins += ends
-    e.line(f"complete({given})")
-    e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None", extra=("ended = False",),
-                foot=("return push, finish",), flat=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Pushes:
-    """The runs of a plan as one ``open(run, emit, complete, failed)``: each pushes into the next."""
-
-    codes: tuple[Code, ...]
-
-    def function(self, run: Any, emit: Any, complete: Any, failed: Any = None) -> tuple[Any, Any]:
-        first = len(self.codes) == 1
-        pushed, finish = self.codes[-1].function(run, emit, complete, failed if first else None)
-        for number, code in reversed(list(enumerate(self.codes[:-1]))):
-            pushed, finish = code.function(run, pushed, lambda _, then=finish: then(), None if number else failed)
-        return pushed, finish
-
-    def raised_below(self, error: BaseException) -> bool:
-        return self.codes[-1].raised_below(error)
-
-
 # -- putting a function together -----------------------------------------------------------------
 
 HINTED: tuple[type, ...] = (type(iter([])), type(iter(())), type(iter(range(0))))
@@ -244,7 +181,11 @@ _links = count(1)
 WAIT: Any = object()
 
 
-GLOBALS: dict[str, Any] = {"EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
+def gone(*_: object) -> None:
+    """Where an item goes that is pushed after the end: nowhere."""
+
+
+GLOBALS: dict[str, Any] = {"GONE": gone, "EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
                            "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
                            "way_of": way_of, **keeping.GLOBALS}
 

@@ -10,7 +10,7 @@ run raises the very object outside (ruling 22).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ from kayrx.runtime.world import World
 if TYPE_CHECKING:
     from kayrx.runtime.saving import Saver
 
-Main = Callable[[], Coroutine[Any, Any, Any]]
+Main = Callable[[], tuple[Awaitable[Any], Any]]
 
 
 # -- networks ------------------------------------------------------------------------------------
@@ -75,27 +75,27 @@ class Network:
     def main_of(self, segment: Segment) -> Main:
         step = next((s for s in segment.steps if is_pool(s)), None)
         if step is not None or segment.fed == "stage":
-            return partial(self.headed, segment)
+            return lambda: (self.headed(segment), None)
         return partial(self.inline, segment)
 
-    async def inline(self, segment: Segment) -> Any:
-        """A segment whose generated code reads its source or its gate itself."""
+    def inline(self, segment: Segment) -> tuple[Awaitable[Any], Any]:
+        """A segment whose generated code reads its source or its gate itself: what to await, what to close then.
+
+        It is awaited by the segment's task itself, for each frame between a task and a call costs every wait its price.
+        """
         run, code = self.run, self.program.mains[segment.index][-1]
         fan = self.fans[segment.index]
         if segment.fed == "gate":
             lane = run.gates[segment.lanes[0]]
             run.positions[segment.index] = lambda: lane.position
             main, _ = code.function(run, None, fan, lane)
-            return await main()
+            return main(), None
         source, closing = self.source_of(segment)
-        try:
-            main, control = code.function(run, source, fan, None)
-            run.controls.append(control)
-            if run.paused or run.stopping:
-                control(True)
-            return await main()
-        finally:
-            await self.closed(closing)
+        main, control = code.function(run, source, fan, None)
+        run.controls.append(control)
+        if run.paused or run.stopping:
+            control(True)
+        return main(), closing
 
     async def headed(self, segment: Segment) -> Any:
         """A segment with a hand-written head: a stage over its lanes, or a crew over its source."""
@@ -160,8 +160,17 @@ class Network:
                 await run.hold(lambda _: None)
             if run.saver is not None and run.saver.is_over(segment):
                 run.results[segment.index] = run.saver.result(segment)
-            elif await self.its_turn(segment):
-                run.results[segment.index] = await self.while_wanted(segment, main)
+            elif segment.index not in self.program.turns or await self.its_turn(segment):
+                work, closing = main()
+                try:
+                    if self.unscoped(segment):
+                        run.results[segment.index] = await work
+                    else:  # cut short in the middle of any wait once every reader below has left
+                        with anyio.CancelScope() as self.fans[segment.index].scope:
+                            run.results[segment.index] = await work
+                finally:
+                    if closing is not None:
+                        await self.closed(closing)
             if run.saver is not None and run.failure is None:
                 await run.saver.ended(segment, run.results.get(segment.index))
             ended = run.failure is None
@@ -184,9 +193,7 @@ class Network:
 
     async def its_turn(self, segment: Segment) -> bool:
         """Wait until the segment may begin; False if nobody wants it any more."""
-        turn = self.program.turns.get(segment.index)
-        if turn is None:
-            return True
+        turn = self.program.turns[segment.index]
         if not await asked(self.run, [self.run.gates[lane] for lane in turn]):
             return False
         for lane in segment.lanes:
@@ -194,13 +201,9 @@ class Network:
                 fan.attach(self.run.gates[lane])
         return True
 
-    async def while_wanted(self, segment: Segment, main: Main) -> Any:
-        """``main()``, cut short in the middle of any wait once every reader below has left."""
-        fan = self.fans[segment.index]
-        if self.sync or not fan.gates or (segment.fed == "iter" and not segment.waits):
-            return await main()  # it waits for nothing but room below
-        with anyio.CancelScope() as fan.scope:
-            return await main()
+    def unscoped(self, segment: Segment) -> bool:
+        """True if nobody can leave below, or the segment waits for nothing but room there."""
+        return self.sync or not self.fans[segment.index].gates or (segment.fed == "iter" and not segment.waits)
 
     def failed(self, error: BaseException, segment: Segment, step: Step | None = None,
                item: int | None = None) -> None:
@@ -215,7 +218,10 @@ class Network:
             async with run.opened.on_loop():
                 if run.saver is not None:
                     await self.resumed(run.saver)
-                await self.tasks()
+                if len(self.mains) == 1:
+                    await self.task(self.plan.segments[0], self.mains[0])
+                else:
+                    await self.tasks()
         finally:
             if run.closers:
                 await self.close()
@@ -236,10 +242,7 @@ class Network:
                 await closer()
 
     async def tasks(self) -> None:
-        """All segments to their end: one in this task, several in a group."""
-        if len(self.mains) == 1:
-            await self.task(self.plan.segments[0], self.mains[0])
-            return
+        """All segments to their end, each in a task of its own."""
         async with anyio.create_task_group() as group:
             self.run.scope = group.cancel_scope
             for segment, main in zip(self.plan.segments, self.mains, strict=True):

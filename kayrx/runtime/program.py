@@ -14,7 +14,7 @@ from kayrx.errors import CompileError, GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.limits import Deadline
-from kayrx.plan import emitting, segments, shapes
+from kayrx.plan import emitting, pushes, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.keeping import checkpoint_of
 from kayrx.plan.labels import named, names_of
@@ -75,8 +75,8 @@ class Program:
         return self._pumps(self.plan.segments[0].runs, yields=True, rests=True)
 
     @cached_property
-    def push(self) -> shapes.Pushes:
-        return shapes.Pushes(tuple(shapes.push(run, self.options) for run in self.plan.segments[0].runs))
+    def push(self) -> pushes.Pushes:
+        return pushes.Pushes(tuple(pushes.push(run, self.options) for run in self.plan.segments[0].runs))
 
     def call(self, blame: Callable[[Exception], None]) -> Code:
         self._calls.append(shapes.call(self.plan.segments[0].steps, self.options, blame, bare=self.bare))

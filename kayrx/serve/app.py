@@ -19,14 +19,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import anyio
-
 from kayrx.errors import GraphError, MissingDependency
 from kayrx.graph.graph import Graph
 from kayrx.nodes.values import needs_function, span
 from kayrx.runtime.backend import current
 from kayrx.serve.ag_ui import ag_ui
 from kayrx.serve.ai_sdk import ai_sdk
+from kayrx.serve.beneath import farewell, show_out
 from kayrx.serve.events import Refused, traced
 from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked, read
@@ -72,6 +71,9 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     options    of the `Hub`
 
     Stops:   with the app's lifespan; at SIGTERM under uvicorn each stream ends with "shutdown" first.
+    Server:  under ``uvicorn.run`` connections that send no headers for 8 to 10 s are closed (408), which uvicorn itself
+             never does; where its signals are not its own (gunicorn, a thread) and to bound connections as `kayrx
+             serve` does, run it with ``http=kayrx.serve.server.door()``.
     Raises:  GraphError for a bad option; MissingDependency without the extra ``serve``.
     Source:  the streaming endpoints of FastAPI, sse-starlette and the AI SDKs.
 
@@ -99,6 +101,7 @@ def mount(app: Any, path: str, graph: Hub | Graph[Any, Any] | Callable[[Any], Gr
     async def lifespan(whole: Any) -> AsyncIterator[Any]:
         async with hub:
             hub.host.start_soon(farewell, hub)
+            hub.host.start_soon(show_out)
             async with within(whole) as state:
                 yield state
 
@@ -114,18 +117,6 @@ def compression() -> Middleware:
         raise MissingDependency(f"compress=True needs {missing.name}: pip install \"kayrx[serve]\"") from missing
     add_compress_type("application/x-ndjson", streaming=True)
     return Middleware(CompressMiddleware)
-
-
-async def farewell(hub: Hub) -> None:
-    """Drain when the server that runs the app is told to exit: it waits for streams, and they for it."""
-    import signal
-
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)    # uvicorn's handler is a method of it
-    while (told := getattr(server, "should_exit", None)) is not None:
-        if told:
-            await hub.drain()
-            return
-        await anyio.sleep(0.1)
 
 
 class Served:
@@ -218,7 +209,7 @@ class Served:
         body = await read(request, self.limits)
         given = () if isinstance(self.hub.graph, Graph) else (checked(body, self.inputs),)
         try:
-            session = self.hub.open(*given, owner=allowed.owner)
+            session = self.counted().begin(client, partial(self.hub.open, *given, owner=allowed.owner))
         except (Refused, HTTPException):
             raise
         except Exception as error:

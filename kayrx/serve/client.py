@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BATCH = 64        # events, and
 BYTES = 65_536    # bytes, that a client takes at once
 LOOK = 8          # batches between two looks at whether it was cancelled
+TURN = 0.002      # seconds for which a client that need not wait goes on before others have their turn
 
 
 class Subscription:
@@ -44,6 +45,7 @@ class Subscription:
         self._since = session.backend.now()
         self._left = PATIENCE
         self._busy: float | None = self._since    # since when it has not asked for more
+        self._turn = self._since                  # since when it has gone on
 
     async def __aenter__(self) -> Subscription:
         self.enter()
@@ -111,34 +113,35 @@ class Subscription:
         if not self._looks % LOOK:
             # A hot source wakes it again before any cancellation finds it waiting: it has to look itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
+        session, reader, now = self.session, self.reader, self.session.backend.now
         self._busy = None
-        events, self._first = self._first or await self._batch(most, size), []
-        self._busy = self.session.backend.now()
-        return events
-
-    async def _batch(self, most: int, size: int) -> list[Event]:
-        reader, session = self.reader, self.session
-        while not self._over:
-            behind = reader.behind
-            events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
-            # Who asks for nothing is no reason for the run to wait: it is not about to read.
-            self._busy = None if self.demand else self._busy or session.backend.now()
-            if self.demand < ENDLESS:
-                self.demand -= sum(event.type == "data" for event in events)
-            if behind:
-                session.intake.watch(reader)
-            session.intake.made_room(self)
-            if events:
-                self._over = events[-1].terminal
-                return events
-            if reader.cut:
-                self._over = True
-                return [Event(0, "end", {"reason": "too slow"})]
-            if session.ended.is_set() and not reader.waiting:
-                break
-            if not await self._wait():
-                return [Event(0, "heartbeat")]
-        return []
+        try:
+            events, self._first = self._first, []
+            while not events and not self._over:
+                behind = reader.behind
+                events = reader.read(min(most, self.demand), size) if self.demand else reader.free()
+                if self.demand < ENDLESS:
+                    # Who asks for nothing is no reason for the run to wait: it is not about to read.
+                    self._busy = None if self.demand else self._busy or now()
+                    self.demand -= len([event for event in events if event.type == "data"])
+                if behind:
+                    session.intake.watch(reader)
+                session.intake.made_room(self)
+                if events:
+                    self._over = events[-1].terminal
+                elif reader.cut:
+                    self._over, events = True, [Event(0, "end", {"reason": "too slow"})]
+                elif session.ended.is_set() and not reader.waiting:
+                    break
+                elif not await self._wait():
+                    events = [Event(0, "heartbeat")]
+            if now() - self._turn > TURN:
+                # A network that takes all at once makes nobody wait: a replay would be one long pass of the loop.
+                await session.backend.checkpoint()
+                self._turn = now()
+            return events
+        finally:
+            self._busy = now()
 
     async def _wait(self) -> bool:
         """Wait until there may be something; False after ``heartbeat`` seconds."""
@@ -150,6 +153,7 @@ class Subscription:
         session.turns.waiting[self] = None
         try:
             await park
+            self._turn = session.backend.now()
             return not self._beaten
         finally:
             self._park = None
@@ -195,15 +199,24 @@ class Frames:
 
     def of(self, client: Subscription, events: Sequence[Event]) -> bytes:
         """The events of a batch, encoded one after the other."""
-        return b"".join([self.one(client, event) for event in events])
+        return b"".join(self.each(client, events))
+
+    def each(self, client: Subscription, events: Sequence[Event]) -> list[bytes]:
+        """The events of a batch, each encoded."""
+        session = client.session
+        if len(session.clients) == 1:    # nobody else wants them
+            encode, cursor = self._encode, session.cursor
+            return [encode(event, cursor(event) if event.seq else None) for event in events]
+        return [self.one(client, event) for event in events]
 
     def one(self, client: Subscription, event: Event) -> bytes:
         if not event.seq:
             return self._encode(event, None)
-        key = client.session.tag, event.seq, event.count
+        session = client.session
+        key = session.tag, event.seq, event.count
         made = self._made.get(key)
         if made is None:
-            made = self._encode(event, client.cursor(event))
+            made = self._encode(event, session.cursor(event))
             if len(made) <= self._size:
                 self._made[key] = made
                 self.held += len(made)

@@ -7,9 +7,11 @@ import dataclasses
 import datetime
 import enum
 import json
+import math
 import uuid
 from collections.abc import Mapping, Set
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii
 from pathlib import PurePath
 from typing import Any
 
@@ -49,7 +51,30 @@ def as_json(value: Any) -> str:
     >>> as_json({"text": "a\\nb\\r\\0"})
     '{"text":"a\\\\nb\\\\r\\\\u0000"}'
     """
-    return _encoder.encode(value)
+    return encode_basestring_ascii(value) if type(value) is str else _encoder.encode(value)
 
 
-__all__ = ["as_json"]
+def finite(text: str) -> float:
+    """A number with a fraction or an exponent.  Raises: ValueError for one that JSON could not give back."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:32]} is no number of JSON's")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_float=finite, parse_constant=finite)
+
+
+def of_json(text: str | bytes) -> Any:
+    """What `as_json` could have written.
+
+    Raises: ValueError for what is no JSON, for NaN, infinities and numbers that are too large, and for invalid UTF-8;
+    RecursionError for what is too deep.
+
+    >>> of_json(b'{"a": 1.5}')
+    {'a': 1.5}
+    """
+    return _decoder.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+
+
+__all__ = ["as_json", "of_json"]

@@ -22,6 +22,7 @@ from kayrx.errors import KayrxError, RunError
 
 Type = Literal["data", "error", "end", "heartbeat", "retract", "resync"]
 Reason = Literal["no session", "forbidden", "full", "too many", "too large", "invalid", "closing", "too slow"]
+LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 OVERHEAD = 250    # bytes that an entry of the log costs beside its data
 
 
@@ -93,13 +94,16 @@ def settle(out: list[Event], texts: list[str]) -> None:
 def weight(data: Any, depth: int = 6) -> int:
     """The bytes that an item holds in memory: exact for text and bytes, a fair estimate for containers."""
     size = sys.getsizeof(data, 64)
-    if depth and not isinstance(data, (str, bytes, int, float)):
-        if isinstance(data, dict):
-            size += sum(weight(key, depth - 1) + weight(value, depth - 1) for key, value in data.items())
-        elif isinstance(data, (list, tuple, set, frozenset)):
-            size += sum(weight(part, depth - 1) for part in data)
-        elif hasattr(data, "__dict__"):
-            size += weight(vars(data), depth - 1)
+    if type(data) in LEAVES or not depth:
+        return size
+    if isinstance(data, dict):
+        for key, value in data.items():
+            size += weight(key, depth - 1) + weight(value, depth - 1)
+    elif isinstance(data, (list, tuple, set, frozenset)):
+        for part in data:
+            size += weight(part, depth - 1)
+    elif not isinstance(data, (str, bytes, int, float)) and hasattr(data, "__dict__"):
+        size += weight(vars(data), depth - 1)
     return size
 
 

@@ -10,6 +10,7 @@ What ended the call is in its status, and in one word in the trailing metadata `
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from kayrx.errors import GraphError, MissingDependency, RunError
 from kayrx.graph.graph import Graph
 from kayrx.nodes.values import needs_function, span
 from kayrx.serve.grpc_call import Call, Service
+from kayrx.serve.grpc_peers import Peers
 from kayrx.serve.grpc_terms import Gone
 from kayrx.serve.grpc_wire import REASON, SERVICE
 from kayrx.serve.hub import Hub
@@ -38,6 +40,8 @@ except ImportError as missing:
 
 GRACE = 6.0     # seconds for a hub that closes to let its clients go
 MARGIN = 256    # bytes of a message beside the input
+BEAT = 15.0     # seconds between pings where calls have no heartbeat
+ANSWERED = 10_000    # milliseconds that a ping's answer may take, if a heartbeat is not shorter
 
 
 class Bound(NamedTuple):
@@ -59,9 +63,12 @@ def server(graph: Hub | Graph[Any, Any] | Callable[[Any], Graph[Any, Any]], *, p
     graph, inputs, authorize, limits, control: as in `mount`; `authorize` gets the metadata as ``request.headers``
     outbox       of every client.  If None a run waits for the demand of the client whose own it is ("block"), and
                  the common run treats its clients as the hub says
-    heartbeat    seconds of silence after which an event says that the call is alive, and a ping is sent
+    heartbeat    seconds of silence after which an event says that the call is alive, and a ping is sent: a process
+                 that is stopped, or gone without a word, loses its connection within two of them
     timeout      seconds that one message may take: gRPC takes some megabytes for a client that never reads; then the
-                 client is let go.  gRPC can tell it only when it reads: until then its place in ``limits`` is taken
+                 client is let go.  gRPC can tell it only when it reads, and cannot reset the call: for so many seconds
+                 more its status waits, then its connection is closed, unless other calls are alive on it, which are
+                 perhaps those of others behind one proxy; until then its place in ``limits`` is taken
     compress     gzip, for clients that take it
     credentials  of grpc.ssl_server_credentials; None: in the clear
     drain        seconds for a farewell when it closes: ``end`` with reason shutdown, and status UNAVAILABLE
@@ -119,13 +126,17 @@ async def beside(hub: Hub, host: str, port: int, *,
 
 def arguments(limits: Limits, heartbeat: float | None, hub: Hub) -> dict[str, Any]:
     """Channel arguments: small messages, no decompression of what comes, and pings that find who has gone."""
+    beat = int((heartbeat or BEAT) * 1000)
+    answered = min(beat, ANSWERED)
     return {
         "grpc.max_receive_message_length": limits.body + MARGIN, "grpc.max_send_message_length": -1,
         "grpc.per_message_decompression": 0, "grpc.max_metadata_size": 8192,
         "grpc.max_concurrent_streams": limits.streams,
         "grpc.max_allowed_incoming_connections": hub.options.max_clients,
         "grpc.server_handshake_timeout_ms": int(limits.slow * 1000),
-        "grpc.keepalive_time_ms": int((heartbeat or 7200) * 1000), "grpc.keepalive_timeout_ms": 10_000,
+        # The second of these two is what ends a connection, and a minute if it is not said.
+        "grpc.keepalive_time_ms": beat, "grpc.keepalive_timeout_ms": answered, "grpc.http2.ping_timeout_ms": answered,
+        "grpc.http2.max_pings_without_data": 0,
         "grpc.keepalive_permit_without_calls": 1, "grpc.http2.min_ping_interval_without_data_ms": 5_000,
         "grpc.max_connection_idle_ms": 300_000, "grpc.so_reuseport": 0}
 
@@ -140,19 +151,20 @@ async def running(given: dict[str, Any], address: str, credentials: Any, compres
         mine = hub._group is None
         if mine:
             await stack.enter_async_context(hub)
-        service = Service(**given)
+        service, peers = Service(**given), Peers()
         it = grpc.aio.server(options=list(options.items()),
                              compression=grpc.Compression.Gzip if compress else grpc.Compression.NoCompression)
         alive = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(alive, it)
         it.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {
-            "Open": grpc.stream_stream_rpc_method_handler(answering(service))})])
+            "Open": grpc.stream_stream_rpc_method_handler(answering(service, peers))})])
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), it)
         try:
             port = (it.add_insecure_port(address) if credentials is None
                     else it.add_secure_port(address, credentials))
         except RuntimeError as error:
             raise RunError(f"gRPC cannot listen on {address}: {error}") from error
+        peers.port = port
         await it.start()
         try:
             for name in ("", SERVICE):
@@ -167,18 +179,28 @@ async def running(given: dict[str, Any], address: str, credentials: Any, compres
                 await it.stop(min(drain, 1.0))
 
 
-def answering(service: Service) -> Callable[[Any, Any], Any]:
+def answering(service: Service, peers: Peers) -> Callable[[Any, Any], Any]:
     """The handler of ``Open``."""
     async def opened(_: Any, context: Any) -> None:
-        call = Call(service, Context(context))
+        call, peer, waiting = Call(service, Context(context)), context.peer(), None
+        peers.came(peer)
         try:
-            ending = await call.run()
+            try:
+                ending = await call.run()
+            finally:
+                peers.left(peer)
             if ending.reason:
                 context.set_trailing_metadata(((REASON, ending.reason),))
             if ending.status != "OK":
                 # It waits for a client that does not read: that is what its place is taken for.
-                await context.abort(getattr(grpc.StatusCode, ending.status), ending.text)
+                waiting = asyncio.create_task(peers.untaken(peer, service.timeout))
+                try:
+                    await context.abort(getattr(grpc.StatusCode, ending.status), ending.text)
+                except grpc.aio.InternalError:    # its connection has gone, and its status with it
+                    pass
         finally:
+            if waiting is not None:
+                waiting.cancel()
             call.close()
     return opened
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,6 +24,7 @@ from kayrx.serve.hub import Hub
 from kayrx.serve.inputs import checked
 from kayrx.serve.limits import Allowed, Authorize, Counters, Limits, authorized
 from kayrx.serve.outbox import Outbox, Policy
+from kayrx.serve.sending import Sending, TooSlow
 from kayrx.serve.session import Session
 
 SHARED = "shared"
@@ -59,6 +61,7 @@ class Call:
         self.leave: Callable[[], object] | None = None
         self.ending: Ending | None = None
         self._scope = anyio.CancelScope()
+        self._sending = Sending(current(service.hub.options.world), service.timeout)
         self._writing = self._told = self._deaf = False
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class Call:
             self.leave = service.counters.enter(name)
             if service.closing.is_set():
                 raise Refused("closing", "the server is closing")
-            session, first = await self._chosen(allowed)
+            session, first = await self._chosen(allowed, name)
             return await self._stream(session, first, allowed, name)
         except Refused as error:
             if error.reason == "forbidden" and "authorization" not in wire.metadata and service.authorize is not None:
@@ -93,7 +96,7 @@ class Call:
     async def _authorized(self) -> Allowed:
         return await authorized(self.service.authorize, Caller(self.wire.metadata, Address(self.wire.host)))
 
-    async def _chosen(self, allowed: Allowed) -> tuple[Session, Any]:
+    async def _chosen(self, allowed: Allowed, name: str) -> tuple[Session, Any]:
         """The session, and the first message if that was needed to know it."""
         hub, wanted = self.service.hub, self.wire.metadata.get(SESSION)
         if wanted == SHARED and isinstance(hub.graph, Graph):
@@ -115,7 +118,7 @@ class Call:
         if len(text) > self.service.limits.body:
             raise Refused("too large", f"the input is larger than {self.service.limits.body} bytes")
         given = () if isinstance(hub.graph, Graph) else (checked(text, self.service.inputs),)
-        return hub.open(*given, owner=allowed.owner), ask
+        return self.service.counters.begin(name, partial(hub.open, *given, owner=allowed.owner)), ask
 
     # -- the stream ------------------------------------------------------------------------------
 
@@ -195,17 +198,16 @@ class Call:
         """Send under our own timeout: gRPC takes megabytes for a client that never reads, and then waits for good."""
         self._writing = True
         try:
-            with anyio.move_on_after(self.service.timeout) as late:
-                await send(*arguments)
-                self._writing = False
-                return True
+            await self._sending.sent(send(*arguments))
+            self._writing = False
+            return True
         except Gone:
             self._finish(Ending("CANCELLED", "the client has gone"))
+        except TooSlow as error:
+            self._finish(refused(Refused("too slow", str(error))))
         except (TypeError, ValueError, RecursionError):
             self._writing = False    # it was not encoded
             raise
-        if late.cancelled_caught:
-            self._finish(refused(Refused("too slow", f"the client took nothing for {self.service.timeout:g} seconds")))
         return False
 
     # -- listening -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from kayrx.serve.encoding import of_json
 from kayrx.serve.events import Refused
 from kayrx.serve.limits import Limits
 
@@ -33,7 +34,7 @@ async def read(request: Any, limits: Limits) -> bytes:
 def checked(body: bytes, schema: Any) -> Any:
     """The input as ``schema`` has it: a pydantic model, or a function.  Raises: Refused, "invalid"."""
     try:
-        value = json.loads(body or b"null")
+        value = of_json(body or b"null")
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", explained(error)) from error
     return fitting(value, schema)

@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import anyio
 
@@ -16,6 +17,7 @@ from kayrx.serve.events import Refused
 
 HOOK_SECONDS = 5.0
 REMEMBERED = 10_000    # clients whose last requests are known; the ones that were silent longest are forgotten
+S = TypeVar("S")
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -24,18 +26,20 @@ class Limits:
     """What one client, by its owner or else its address, may do; what all may together is the hub's ``max_clients``.
 
     ``streams``   open at once
+    ``sessions``  of its own that have not ended, so that nobody takes those of all (the hub's ``max_sessions``)
     ``requests``  in ``seconds``, as a token bucket: so many at once, and then at that rate
     ``body``      bytes of one request or message, and ``slow`` the seconds it may take to come
     """
 
     streams: int = 64
+    sessions: int = 256
     requests: int = 600
     seconds: float = 60.0
     body: int = 64 * 1024
     slow: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("streams", "requests", "body"):
+        for name in ("streams", "sessions", "requests", "body"):
             whole("Limits", name, getattr(self, name), 1)
         span("Limits", "seconds", self.seconds, zero=False)
         span("Limits", "slow", self.slow, zero=False)
@@ -48,6 +52,7 @@ class Counters:
         self.limits, self.now = limits, now
         self.open: dict[str, int] = {}
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._own: dict[str, WeakSet[Any]] = {}    # sessions, for as long as the hub has them
 
     def ask(self, client: str) -> None:
         """Count one request.  Raises: Refused, "too many"."""
@@ -59,6 +64,20 @@ class Counters:
             self._left.popitem(last=False)
         if left < 1:
             raise Refused("too many", f"more than {limits.requests} requests in {limits.seconds:g} seconds")
+
+    def begin(self, client: str, opened: Callable[[], S]) -> S:
+        """A session of the client's own, made by ``opened``.  Raises: Refused, "too many"."""
+        mine = self._own.get(client)
+        if mine is None:
+            if len(self._own) >= REMEMBERED:
+                self._own = {name: sessions for name, sessions in self._own.items() if sessions}
+            mine = self._own.setdefault(client, WeakSet())
+        elif len(mine) >= self.limits.sessions and (
+                sum(not each.ended.is_set() for each in mine) >= self.limits.sessions):
+            raise Refused("too many", f"more than {self.limits.sessions} sessions that have not ended")
+        session = opened()
+        mine.add(session)
+        return session
 
     def enter(self, client: str) -> Callable[[], None]:
         """Count one open stream; gives what is to be called when it closes.  Raises: Refused, "too many"."""
@@ -90,10 +109,20 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     except ValueError:
         return None
     host = parts.hostname
-    if not url.isascii() or parts.scheme not in PORTS or not host or "@" in parts.netloc \
-            or url != f"{parts.scheme}://{parts.netloc}":
+    if not url.isascii() or parts.scheme not in PORTS or not host:
         return None
-    return parts.scheme, host, port or PORTS[parts.scheme]
+    named = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+    if url.partition("://")[0] != parts.scheme or url[len(parts.scheme) + 3:].lower() != named:
+        return None
+    return parts.scheme, host, PORTS[parts.scheme] if port is None else port
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header, without its port; empty for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def origin_allowed(headers: Mapping[str, str], scheme: str, origins: Sequence[str], hosts: Sequence[str] = ()) -> bool:
@@ -103,7 +132,7 @@ def origin_allowed(headers: Mapping[str, str], scheme: str, origins: Sequence[st
     names that this server answers to: any other Host may be a name that somebody else has pointed here.
     """
     host, origin = headers.get("host", ""), headers.get("origin")
-    if hosts and (urlsplit(f"//{host}").hostname or "") not in hosts:
+    if hosts and name_of(host) not in hosts:
         return False
     if origin is None:
         return headers.get("sec-fetch-site") != "cross-site" or "*" in origins

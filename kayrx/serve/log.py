@@ -46,7 +46,7 @@ class Log:
             event is always there.
     """
 
-    __slots__ = ("entries", "items", "keep", "last", "now", "reach", "start", "total", "unread")
+    __slots__ = ("_needed", "_unread", "entries", "items", "keep", "last", "now", "reach", "start", "total")
 
     def __init__(self, keep: Keep, now: Callable[[], float]) -> None:
         self.keep, self.now = keep, now
@@ -55,7 +55,12 @@ class Log:
         self.total = 0    # bytes of all events that ever came
         self.start = 0    # of those, the ones that are gone
         self.items, self.reach = 0, 0
-        self.unread: Callable[[], int] | None = None    # the first event that somebody must still get
+        self._unread: Callable[[], int] | None = None
+        self._needed = 0    # what it said last: it only grows while it is the same
+
+    def protect(self, unread: Callable[[], int] | None) -> None:
+        """Keep what somebody must still get, from the event on that ``unread()`` names."""
+        self._unread, self._needed = unread, 0
 
     def widen(self, items: int, size: int) -> None:
         """Keep as much as an outbox of so many items and bytes may need."""
@@ -75,8 +80,8 @@ class Log:
         """Add the event with the seq ``last + 1``."""
         self.last = event.seq
         self.total += size + OVERHEAD
-        self.entries.append(Entry(event, self.total, self.now()))
-        if not event.terminal:    # it comes on top of what outboxes need
+        self.entries.append(Entry(event, self.total, 0.0 if self.keep.age is None else self.now()))
+        if event.type not in ("end", "error"):    # a terminal comes on top of what outboxes need
             self.trim()
 
     def trim(self) -> None:
@@ -88,8 +93,10 @@ class Log:
                 return
             if count <= self.items and size <= self.reach:
                 return
-            if self.unread is not None and self.last - count + 1 >= self.unread():
-                return
+            if self._unread is not None and self.last - count + 1 >= self._needed:
+                self._needed = self._unread()
+                if self.last - count + 1 >= self._needed:
+                    return
             self.start = entries.popleft().total
             count -= 1
 

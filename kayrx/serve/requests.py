@@ -110,7 +110,9 @@ class Requests:
         """A session of its own, if graphs are made of inputs; else the common one."""
         if isinstance(self.hub.graph, Graph):
             return self.hub.shared()
-        return self.hub.open(fitting(said.get("data"), self.socket.served.inputs), owner=self.socket.allowed.owner)
+        socket = self.socket
+        given = fitting(said.get("data"), socket.served.inputs)
+        return socket.served.counted().begin(socket.name, partial(self.hub.open, given, owner=socket.allowed.owner))
 
     def found(self, said: dict[str, Any]) -> Session:
         id = said.get("session", SHARED)
@@ -177,12 +179,11 @@ class Requests:
     async def events(self, request: Request) -> None:
         socket, client, session = self.socket, request.client, request.session
         opening, ended = f'{{"id":{as_json(request.id)},'.encode("ascii"), False
-        one = socket.frames.one
         await socket.say(id=request.id, type="started", data={"session": session.id or SHARED, "run": session.tag})
         with request.scope:
             while events := await client.batch():
                 try:
-                    texts = [opening + one(client, event) for event in events]
+                    texts = socket.frames.each(client, events)
                 except Exception as error:
                     log.error("an item of %s cannot be sent", session.name, exc_info=error)
                     request.why = error
@@ -190,8 +191,9 @@ class Requests:
                     return
                 ended = events[-1].terminal
                 if request.many and len(texts) > 1:
-                    texts = [b"[" + b",".join(texts) + b"]"]
-                await socket.write(texts)
+                    await socket.write([b"[" + opening + (b"," + opening).join(texts) + b"]"])
+                else:
+                    await socket.write(texts, opening)
                 await socket.backend.checkpoint()    # a hot run has events at once, and others want their turn
         if not ended:
             reason = request.reason if request.scope.cancel_called else session.state

@@ -1,13 +1,13 @@
 """The streamed answer of every HTTP protocol here: a subscription, written frame by frame on sse-starlette.
 
-Of sse-starlette it takes the watch for clients that leave, the send timeout and HEAD; heartbeats, the end and the
-farewell are events of the subscription.
+Of sse-starlette it takes the headers, the watch for clients that leave and HEAD; heartbeats, the end and the farewell
+are events of the subscription.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,16 +16,17 @@ import anyio
 from kayrx.errors import MissingDependency
 from kayrx.serve.client import Frames, Subscription
 from kayrx.serve.events import Event, Refused
+from kayrx.serve.sending import Sending, TooSlow
 from kayrx.serve.session import Session
 
 try:
-    from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+    from sse_starlette.sse import EventSourceResponse
     from starlette.responses import JSONResponse
 except ImportError as missing:
     raise MissingDependency(f"serving needs {missing.name}: pip install \"kayrx[serve]\"") from missing
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
 STATUS = {"no session": 404, "forbidden": 403, "full": 503, "too many": 429, "too large": 413, "invalid": 422,
           "closing": 503, "too slow": 503}
@@ -63,31 +64,18 @@ class Streamed(EventSourceResponse):
                  heartbeat: float | None = 15.0, timeout: float = 10.0, expires: float | None = None,
                  headers: Mapping[str, str] | None = None, name: str = "",
                  door: Callable[[], Callable[[], object]] | None = None) -> None:
-        super().__init__(self._frames(), headers=headers, media_type=protocol.media_type, ping=0,
-                         send_timeout=timeout)
+        super().__init__(iter(()), headers=headers, media_type=protocol.media_type, ping=0)
         self.headers["Cache-Control"] = "no-cache, no-store, no-transform"
         self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers.update(protocol.headers)
         self.protocol, self.expires, self._door = protocol, expires, door
         self._scope = anyio.CancelScope()
+        self._started = self._done = False
+        self._sending = Sending(session.backend, timeout)
         self.client = Subscription(session, after, session.bounds(outbox), heartbeat, self._let_go, name)
 
     def _let_go(self) -> None:
         self._scope.cancel()
-
-    async def _frames(self) -> AsyncGenerator[bytes, None]:
-        client, frames = self.client, self.protocol.frames
-        if self.protocol.prelude:
-            yield self.protocol.prelude
-        while events := await client.batch():
-            try:
-                encoded = frames.of(client, events)
-            except Exception as error:
-                log.error("an item of %s cannot be sent", client.session.name, exc_info=error)
-                client.session.hub.report(client, error)
-                yield frames.of(client, [Event(0, "error", client.session.options.describe(error))])
-                return
-            yield encoded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "HEAD":
@@ -101,27 +89,19 @@ class Streamed(EventSourceResponse):
             leave()
             await refusal(error, {"Retry-After": "5"})(scope, receive, send)
             return
-        started = done = False
         why: Exception | None = None
-
-        async def noting(message: Message) -> None:
-            nonlocal started, done
-            await send(message)
-            started = True
-            done = message["type"] == "http.response.body" and not message.get("more_body")
-
         try:
-            why = await self._sent(receive, noting)
+            why = await self._sent(receive, send)
             if isinstance(why, Expired):
                 why = None
-                if started and not done:
-                    await self._last(Event(0, "end", {"reason": "expired"}), noting)
+                if self._started and not self._done:
+                    await self._last(Event(0, "end", {"reason": "expired"}), send)
             if why is not None and not isinstance(why, Refused):
                 raise why
         finally:
             self.client.leave(why)
             leave()
-            if not done:
+            if not self._done:
                 await cut(receive)
 
     async def _sent(self, receive: Receive, send: Send) -> Exception | None:
@@ -145,8 +125,8 @@ class Streamed(EventSourceResponse):
             group.start_soon(watch)
             try:
                 await self._stream_response(send)
-            except SendTimeoutError:
-                why = Refused("too slow", f"the client took nothing for {self.send_timeout:g} seconds")
+            except TooSlow as error:
+                why = Refused("too slow", str(error))
             except Exception as error:    # raised by whoever asked, not by the group
                 why = error
             group.cancel_scope.cancel()
@@ -154,10 +134,32 @@ class Streamed(EventSourceResponse):
             return Expired()
         return why
 
+    async def _stream_response(self, send: Send) -> None:
+        """The headers, then each batch of events as one piece."""
+        client, of, sent, session = self.client, self.protocol.frames.of, self._sending.sent, self.client.session
+        await sent(send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}))
+        self._started = True
+        if self.protocol.prelude:
+            await sent(send({"type": "http.response.body", "body": self.protocol.prelude, "more_body": True}))
+        while events := await client.batch():
+            try:
+                body = of(client, events)
+            except Exception as error:
+                log.error("an item of %s cannot be sent", session.name, exc_info=error)
+                session.hub.report(client, error)
+                events = [Event(0, "error", session.options.describe(error))]
+                body = of(client, events)
+            await sent(send({"type": "http.response.body", "body": body, "more_body": True}))
+            if events[-1].terminal:
+                break
+        await sent(send({"type": "http.response.body", "body": b"", "more_body": False}))
+        self._done = True
+
     async def _last(self, event: Event, send: Send) -> None:
         with anyio.move_on_after(FAREWELL):
             body = self.protocol.frames.of(self.client, [event])
             await send({"type": "http.response.body", "body": body, "more_body": False})
+            self._done = True
 
 
 class Expired(Exception):

@@ -33,26 +33,44 @@ HALF_OPEN = 30.0       # seconds without an acknowledgement of what was sent: tw
 UNHEARD = getattr(socket, "TCP_USER_TIMEOUT", 0)    # where the system has it
 GRACE = 1              # seconds for answers that are under way once the streams have ended
 HEADERS = 16 * 1024
-LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+AT_ONCE = 64           # connections that are taken in one pass of the loop
+WAITING = 2048         # and those that the system holds for us meanwhile
+LINGERING = 256        # who are one too many, and are still being told so
+LAST_WORD = 1.0        # seconds for that
+CLOSE = b"\r\nConnection: close\r\nContent-Length: 0\r\n"
+LATE = b"HTTP/1.1 408 Request Timeout" + CLOSE + b"\r\n"
+LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + CLOSE + b"\r\n"
+MANY = b"HTTP/1.1 429 Too Many Requests" + CLOSE + b"Retry-After: 5\r\n\r\n"
+FULL = b"HTTP/1.1 503 Service Unavailable" + CLOSE + b"Retry-After: 5\r\n\r\n"
 
 
 def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int = OF_ONE) -> type[H11Protocol]:
-    """uvicorn's protocol for one server, where who is silent, slow or one too many is shown out."""
+    """uvicorn's protocol for one server, where who is silent, slow or one too many is shown out.
+
+    opening      seconds until a connection has sent the headers of its next request; then 408
+    connections  at once, in all: one more is 503.  ``of_one``: from one address; one more is 429
+
+    >>> import uvicorn
+    >>> config = uvicorn.Config("app:app", http=door(connections=500))    # or uvicorn.run("app:app", http=door())
+    """
     inside: Counter[str] = Counter()
+    total = lingering = 0
 
     class Door(H11Protocol):
         _late: asyncio.TimerHandle | None = None
         _from: str | None = None
+        _refused = False
 
         def connection_made(self, transport: Any) -> None:
+            nonlocal total
             super().connection_made(transport)
             who = self.client[0] if self.client else "?"
-            if inside.total() >= connections or inside[who] >= of_one:
-                transport.abort()
+            if total >= connections or inside[who] >= of_one:
+                self._refuse(FULL if total >= connections else MANY)
                 return
             self._from = who
             inside[who] += 1
+            total += 1
             self._watch()
             wire = transport.get_extra_info("socket")
             if wire is not None and wire.family in (socket.AF_INET, socket.AF_INET6) and UNHEARD:
@@ -60,15 +78,21 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
                 wire.setsockopt(socket.IPPROTO_TCP, UNHEARD, int(HALF_OPEN * 1000))
 
         def connection_lost(self, exc: Exception | None) -> None:
+            nonlocal total, lingering
             super().connection_lost(exc)
             if self._from is not None:
+                total -= 1
                 inside[self._from] -= 1
                 if not inside[self._from]:
                     del inside[self._from]
                 self._from = None
+            if self._refused:
+                self._refused, lingering = False, lingering - 1
             self._watch()
 
         def data_received(self, data: bytes) -> None:
+            if self._refused or self.transport.is_closing():
+                return
             if self._idle() and len(data) > HEADERS and data.find(b"\r\n\r\n", 0, HEADERS) < 0:
                 self._show_out(LARGE)    # h11 only counts heads that come in pieces
                 return
@@ -95,6 +119,17 @@ def door(opening: float = OPENING, connections: int = CONNECTIONS, of_one: int =
                 self.transport.write(answer)
                 self.transport.close()
 
+        def _refuse(self, answer: bytes) -> None:
+            """Tell one that is too many.  What it has sent is read first: a close would reset what it is told."""
+            nonlocal lingering
+            self.transport.write(answer)
+            if lingering >= LINGERING or not self.transport.can_write_eof():
+                self.transport.close()
+                return
+            self._refused, lingering = True, lingering + 1
+            self.transport.write_eof()
+            self.loop.call_later(LAST_WORD, self.transport.abort)
+
     return Door
 
 
@@ -116,9 +151,9 @@ async def serve(app: Any, hub: Hub, host: str = "127.0.0.1", port: int = 0, *, d
     Raises:  OSError if the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
+    listener = socket.create_server((host, port), family=family, backlog=WAITING)
     server = Server(uvicorn.Config(
-        app, lifespan="on", ws="auto", http=protocol or door(), log_config=None, log_level="critical",
+        app, lifespan="on", ws="auto", http=protocol or door(), log_config=None, log_level="critical", backlog=AT_ONCE,
         access_log=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=5, h11_max_incomplete_event_size=HEADERS))
 
     async def host_it() -> None:
@@ -132,6 +167,7 @@ async def serve(app: Any, hub: Hub, host: str = "127.0.0.1", port: int = 0, *, d
             try:
                 while not server.started and not server.should_exit:
                     await anyio.sleep(0.005)
+                listener.listen(WAITING)    # asyncio accepts as many in one pass as it was told that may wait
                 task_status.started(listener.getsockname()[1])
                 if signals:
                     await _signalled(hub, drain, server)

@@ -25,7 +25,6 @@ accepted a refusal is an HTTP status.  Who takes nothing for ``timeout`` seconds
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -35,12 +34,13 @@ import anyio
 from kayrx.errors import MissingDependency
 from kayrx.runtime.backend import current
 from kayrx.serve.client import Frames
-from kayrx.serve.encoding import as_json
+from kayrx.serve.encoding import as_json, of_json
 from kayrx.serve.events import Refused
 from kayrx.serve.helped import Helped, helped
 from kayrx.serve.limits import Allowed, authorized, origin_allowed
 from kayrx.serve.requests import Requests, envelope
 from kayrx.serve.response import FAREWELL, cut, refusal
+from kayrx.serve.sending import Sending, TooSlow
 
 try:
     from starlette.requests import HTTPConnection
@@ -106,7 +106,7 @@ class Socket:
         self.name, self.address = name, address
         self.receive, self.send = receive, send
         self.backend = current(served.hub.options.world)
-        self.writing = anyio.Lock(fast_acquire=True)
+        self.writing, self.sending = anyio.Lock(fast_acquire=True), Sending(self.backend, served.timeout)
         self.heard = self.said = self.backend.now()
         self.answers: list[bytes] = []    # to what it said, not written yet
         self.asked = anyio.Event()
@@ -187,19 +187,22 @@ class Socket:
 
     # -- saying ----------------------------------------------------------------------------------
 
-    async def write(self, texts: list[bytes]) -> None:
-        """Send messages one after the other; a client that does not take them in time is cut off."""
+    async def write(self, texts: list[bytes], before: bytes = b"") -> None:
+        """Send messages, each after ``before``; a client that does not take them in time is cut off."""
         async with self.writing:
-            with anyio.move_on_after(self.served.timeout) as scope:
-                if self.server is not None:
-                    await self.server.send(texts)
-                else:
-                    for text in texts:
-                        await self.send({"type": "websocket.send", "text": text.decode("ascii")})
+            try:
+                await self.sending.sent(self.put(texts, before))
+            except TooSlow:
+                self.requests.slow()
+                self.left()
             self.said = self.backend.now()
-        if scope.cancelled_caught:
-            self.requests.slow()
-            self.left()
+
+    async def put(self, texts: list[bytes], before: bytes) -> None:
+        if self.server is not None:
+            await self.server.send(texts, before)
+        else:
+            for text in texts:
+                await self.send({"type": "websocket.send", "text": (before + text).decode("ascii")})
 
     async def say(self, **fields: Any) -> None:
         await self.write([as_json(fields).encode("ascii")])
@@ -265,7 +268,7 @@ class Socket:
             if len(text) > self.served.limits.body:
                 return self.close(1009, f"a message has at most {self.served.limits.body} bytes")
             try:
-                said = json.loads(text)
+                said = of_json(text)
             except (ValueError, RecursionError):
                 said = None
             if not isinstance(said, dict):

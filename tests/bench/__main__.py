@@ -12,24 +12,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import growth, grpcs, guarding, keeping, pushing, serving, starting, straight, waiting, websockets
+from tests.bench import (
+    growth,
+    grpcs,
+    guarding,
+    keeping,
+    pacing,
+    pushing,
+    serving,
+    starting,
+    straight,
+    waiting,
+    websockets,
+)
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
+from tests.bench.pacing import Pacing
 from tests.bench.serving import Delivery
 
-GROUPS: tuple[Callable[[], Sequence[Race | Delivery]], ...] = (
+GROUPS: tuple[Callable[[], Sequence[Race | Delivery | Pacing]], ...] = (
     straight.races, waiting.races, starting.races, pushing.races, growth.races, guarding.races,
-    keeping.races, serving.races, websockets.races, grpcs.races)
+    keeping.races, serving.races, pacing.races, websockets.races, grpcs.races)
 
 
-def order(race: Race | Delivery) -> tuple[int, str]:
+def order(race: Race | Delivery | Pacing) -> tuple[int, str]:
     """W2 before W11, W4a before W4b, D1 after them all."""
     word = workload(race)[1:]
     number = word.rstrip("abc")
     return int(number) + 100 * race.name.startswith("D"), word[len(number):]
 
 
-def chosen(only: str) -> list[Race | Delivery]:
+def chosen(only: str) -> list[Race | Delivery | Pacing]:
     """The races whose workload is named in ``only`` (W4 names all of W4a, W4b and W4c); all for none."""
     races = sorted((race for group in GROUPS for race in group()), key=order)
     names = [name for name in only.split(",") if name]
@@ -40,15 +53,15 @@ def chosen(only: str) -> list[Race | Delivery]:
     return [race for race in races if not names or any(belongs(race, name) for name in names)]
 
 
-def workload(race: Race | Delivery) -> str:
+def workload(race: Race | Delivery | Pacing) -> str:
     return race.name.split()[0]
 
 
-def belongs(race: Race | Delivery, name: str) -> bool:
+def belongs(race: Race | Delivery | Pacing, name: str) -> bool:
     return workload(race) == name or workload(race).rstrip("abc") == name
 
 
-def measured(race: Race | Delivery, settings: Settings) -> list[Row]:
+def measured(race: Race | Delivery | Pacing, settings: Settings) -> list[Row]:
     """The rows of a race; one row that says error if it cannot be run."""
     begin = time.perf_counter()
     try:
@@ -68,11 +81,17 @@ def main() -> int:
     options = parser.parse_args()
     settings = Settings(rounds=3 if options.quick else 7, quick=options.quick)
     races = [race for race in chosen(options.only) if race.quick or not options.quick]
-    rows = [row for race in races for row in measured(race, settings)]
+    rows: list[Row] = []
+    took: dict[str, float] = {}    # seconds, of the workloads W and of delivery D
+    for race in races:
+        begin = time.perf_counter()
+        rows += measured(race, settings)
+        took[race.name[0]] = took.get(race.name[0], 0.0) + time.perf_counter() - begin
     print(rendered(rows))
     counts = Counter(row.verdict for row in rows if row.verdict)
     print(f"\nPython {platform.python_version()}, {settings.rounds} rounds, slack {SLACK:.0%}: "
-          + ", ".join(f"{number} {word}" for word, number in counts.most_common()))
+          + ", ".join(f"{number} {word}" for word, number in counts.most_common()) + "; "
+          + ", ".join(f"{letter} took {seconds:.0f} s" for letter, seconds in took.items()))
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     return 1 if missed(rows) else 0

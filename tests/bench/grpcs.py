@@ -1,4 +1,7 @@
-"""D5, its gRPC half: messages of 1 KB on one connection, with demand, beside grpc.aio as one writes it by hand."""
+"""D5, its gRPC half: items of 1 KB on one connection, with demand, beside grpc.aio as one writes it by hand.
+
+By hand each item is a message; kayrx packs the events that are there into one, and that is all its advantage.
+"""
 
 from __future__ import annotations
 

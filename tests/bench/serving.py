@@ -1,4 +1,4 @@
-"""D1 to D4: delivery over SSE, beside FastAPI with sse-starlette as one writes it by hand.
+"""D2 and D4: delivery over SSE, beside FastAPI with sse-starlette as one writes it by hand.
 
 The clients are in a process of their own, so that the CPU time is the server's alone.
 """
@@ -27,10 +27,9 @@ from sse_starlette import EventSourceResponse
 import kayrx as kx
 from kayrx.serve import Limits, Outbox, mount
 from kayrx.serve.server import Server, serve
-from tests.bench.goals import Goal, Row, faster, rows_of, times
+from tests.bench.goals import Goal, Row, faster, rows_of
 from tests.bench.measure import Settings, WrongAnswer
 
-PACE = 0.001    # seconds between two tokens of D1 and D3: a fast model
 TEXT = "a token "
 latest: dict[str, float] = {}    # what was seen in the last piece of work
 
@@ -44,37 +43,41 @@ def clients() -> subprocess.Popen[str]:
     return process
 
 
-async def read(port: int, path: str, count: int, stalled: int = 0, stamped: bool = True) -> int:
-    """How many events ``count`` clients got; what else they saw is in ``latest``."""
+async def read(servers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What so many clients of each of these servers have seen: how many events, and how old each was."""
     process = clients()
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps({"port": port, "path": path, "clients": count, "stalled": stalled,
-                                    "stamped": stamped}) + "\n")
+    process.stdin.write(json.dumps(servers) + "\n")
     process.stdin.flush()
-    latest.update(json.loads(await asyncio.to_thread(process.stdout.readline)))
-    latest["cpu"] = (time.process_time_ns() - latest["began"]) / max(1.0, latest["events"])
-    return int(latest["events"])
+    seen: list[dict[str, Any]] = json.loads(await asyncio.to_thread(process.stdout.readline))
+    return seen
 
 
-async def tokens(count: int, pace: float, joined: asyncio.Event | None = None) -> AsyncIterator[Any]:
-    if joined is not None:
-        await joined.wait()
+async def counted(port: int, readers: int) -> int:
+    """How many events so many clients got; what one took of the processor is in ``latest``."""
+    [seen] = await read([{"port": port, "path": "/stream", "clients": readers, "stamped": False}])
+    latest["cpu"] = (time.process_time_ns() - latest["began"]) / max(1, seen["events"])
+    return int(seen["events"])
+
+
+async def tokens(count: int, joined: asyncio.Event) -> AsyncIterator[Any]:
+    await joined.wait()
     for _ in range(count):
-        await asyncio.sleep(pace)
+        await asyncio.sleep(0)
         yield [time.monotonic(), TEXT]
 
 
 # -- kayrx ---------------------------------------------------------------------------------------
 
 
-async def by_kayrx(count: int, readers: int = 1, pace: float = PACE, stalled: int = 0) -> int:
+async def by_kayrx(count: int, readers: int) -> int:
     app, joined = FastAPI(), asyncio.Event()
-    hub = mount(app, "/stream", kx.source(partial(tokens, count, pace, joined)), limits=Limits(10**6, 10**6),
-                outbox=Outbox("disconnect" if stalled else "block", 4096, 1 << 24))
+    hub = mount(app, "/stream", kx.source(partial(tokens, count, joined)), limits=Limits(10**6, 10**6),
+                outbox=Outbox("block", 4096, 1 << 24))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
-        group.start_soon(when, lambda: hub.clients >= readers + stalled, joined)
-        got = await read(port, "/stream", readers, stalled, pace > 0)
+        group.start_soon(when, lambda: hub.clients >= readers, joined)
+        got = await counted(port, readers)
         group.cancel_scope.cancel()
     return got
 
@@ -101,7 +104,7 @@ async def uvicorn_with(app: FastAPI) -> AsyncIterator[int]:
     await task
 
 
-async def by_hand(count: int, readers: int = 1, pace: float = PACE, stalled: int = 0) -> int:
+async def by_hand(count: int, readers: int) -> int:
     """A queue for each client, a task that fills them all, and a generator that empties one."""
     app, queues, joined = FastAPI(), list[asyncio.Queue[Any]](), asyncio.Event()
 
@@ -118,7 +121,7 @@ async def by_hand(count: int, readers: int = 1, pace: float = PACE, stalled: int
         return EventSourceResponse(events(), send_timeout=10)
 
     async def publish() -> None:
-        async for token in tokens(count, pace, joined):
+        async for token in tokens(count, joined):
             for queue in queues:
                 queue.put_nowait(token)
         for queue in queues:
@@ -126,8 +129,8 @@ async def by_hand(count: int, readers: int = 1, pace: float = PACE, stalled: int
 
     async with uvicorn_with(app) as port, asyncio.TaskGroup() as group:
         group.create_task(publish())
-        group.create_task(when(lambda: len(queues) >= readers + stalled, joined))
-        reading = group.create_task(read(port, "/stream", readers, stalled, pace > 0))
+        group.create_task(when(lambda: len(queues) >= readers, joined))
+        reading = group.create_task(counted(port, readers))
     return reading.result()
 
 
@@ -172,32 +175,20 @@ class Delivery:
                 costs[figure].setdefault(name, []).append(latest[key] * factor)
 
 
-def one_client() -> Delivery:
-    return Delivery("D1", {"by hand": by_hand, "kayrx": by_kayrx}, [
-        ("D1 CPU", "cpu", "ns/token", 1, [times("kayrx", "by hand", 1.2)]),
-        ("D1 p99", "p99", "ms", 1000, [Goal("kayrx", "by hand", 1.0, "above")]),
-    ], size=1000, quick=400, right=lambda tokens: tokens)
-
-
 def many_clients(readers: int, size: int, quick: int) -> Delivery:
+    """As fast as it goes: what comes while a round is sent goes out in one piece to each client, where by hand each
+    event is written by itself.  At a pace both write each event, and the socket's own cost is most of it.
+    """
     return Delivery("D2", {
-        "by hand": partial(by_hand, readers=readers, pace=0), "kayrx": partial(by_kayrx, readers=readers, pace=0),
+        "by hand": partial(by_hand, readers=readers), "kayrx": partial(by_kayrx, readers=readers),
     }, [(f"D2 {readers} clients", "cpu", "ns/event", 1, [faster("kayrx", "by hand", 2)])],
         size=size, quick=quick, right=lambda events: readers * events)
-
-
-def one_stalls() -> Delivery:
-    """The others' latency with one client of a hundred that reads nothing, beside the same without."""
-    calm = partial(by_kayrx, readers=99, pace=0.01)
-    return Delivery("D3", {"all read": calm, "one stalls": partial(calm, stalled=1)}, [
-        ("D3 p99", "p99", "ms", 1000, [times("one stalls", "all read", 1.1)])],
-        size=300, quick=60, right=lambda events: 99 * events)
 
 
 async def idle(count: int) -> int:
     """So many clients to whom nothing is sent: what each of them holds, of Python and of the server."""
     app = FastAPI()
-    hub = mount(app, "/stream", kx.source(partial(tokens, 1, 3600)), limits=Limits(10**6, 10**6))
+    hub = mount(app, "/stream", kx.source(partial(tokens, 1, asyncio.Event())), limits=Limits(10**6, 10**6))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
@@ -224,7 +215,7 @@ async def released(count: int) -> int:
         try:
             while True:
                 yield TEXT
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(0.001)
         finally:
             latest["released"] = time.perf_counter() - gone
             left.set()
@@ -245,7 +236,7 @@ async def released(count: int) -> int:
 
 def races() -> list[Delivery]:
     return [
-        one_client(), many_clients(100, 400, 60), many_clients(1000, 100, 0), one_stalls(),
+        many_clients(100, 200, 60), many_clients(1000, 50, 0),
         Delivery("D2", {"kayrx": idle}, [
             ("D2 memory", "memory", "bytes/client", 1, [Goal("kayrx", "", 32_768, "amount")])], 500, 200, lambda n: n),
         Delivery("D4", {"kayrx": released}, [

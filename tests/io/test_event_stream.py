@@ -57,5 +57,5 @@ def test_hostile_bytes_are_read_alike_in_any_chunks(parts: list[bytes], size: in
                                     b": " + b"x" * 2000])
 def test_what_is_too_long_is_not_held(stream: bytes) -> None:
     """One line or many, with or without an end: a RunError at the bound."""
-    with pytest.raises(kx.RunError, match="longer than 1000 characters; raise limit="):
+    with pytest.raises(kx.RunError, match="longer than 1000 bytes; raise limit="):
         decoded(stream * 3, 100, limit=1000)

@@ -23,6 +23,47 @@ def test_a_subject_calls_the_fused_step_of_its_only_subscriber() -> None:
     assert out == [2, 4, 6]
 
 
+@pytest.mark.parametrize("kept_at", [0, 1, 2])
+def test_an_on_next_that_somebody_keeps_reaches_all_who_subscribe_later(kept_at: int) -> None:
+    """As in Rx it may be given away as a callback, before the first subscriber, between two, or after."""
+    subject, outs = kx.Subject(), [[], [], []]
+    numbered = subject >> kx.scan(lambda n, x: n + x, 0)
+    held, kept = [], None
+    for number, out in enumerate(outs):
+        if number == kept_at:
+            kept = subject.on_next
+        held.append(numbered.subscribe(out.append))
+        kept = kept or subject.on_next
+        kept(1)
+        subject.on_next(1)
+    held[0].dispose()
+    kept(1)
+    held[2].dispose()
+    kept(1)
+    subject.on_next(1)
+    held[1].dispose()
+    kept(1)
+    numbered.subscribe(held.append)
+    kept(5)
+    subject.on_completed()
+    kept(1)
+    assert outs == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7], [1, 2, 3]]
+    assert held[3:] == [5]
+
+
+def test_a_step_that_has_ended_by_itself_stays_ended_in_company() -> None:
+    """``take`` is over after its items, whoever else subscribes and leaves, and however it is pushed."""
+    subject, first, others = kx.Subject(), [], []
+    (subject >> kx.take(1)).subscribe(first.append)
+    kept = subject.on_next
+    kept(1)
+    other = subject.subscribe(others.append)
+    kept(2)
+    other.dispose()
+    kept(3)
+    assert (first, others) == ([1], [2])
+
+
 def test_completion_flushes_and_is_told_once() -> None:
     """What a buffer holds comes out before the end; nothing after it."""
     subject, out = kx.Subject(), []

@@ -215,6 +215,11 @@ def test_an_authorisation_that_expires_closes_the_stream(virtual: Virtual, twin:
     ({"origin": "https://friend.example/path"}, 403), ({"origin": "https://friend.example@evil"}, 403),
     ({"origin": "https://friend.example:444"}, 403), ({"origin": "http://friend.example"}, 403), ({"origin": ""}, 403),
     ({"origin": "http://here:99999"}, 403), ({"sec_fetch_site": "cross-site"}, 403),
+    ({"origin": "http://HERE"}, 200), ({"origin": "http://here:80"}, 200), ({"origin": "HTTP://here"}, 403),
+    ({"origin": "http://here:0"}, 403), ({"origin": "http://here:080"}, 403), ({"origin": "http://here:"}, 403),
+    ({"origin": "http://[here"}, 403),
+    ({"origin": "http://here\t"}, 403), ({"origin": "http://here, http://evil"}, 403), ({"origin": "\xe4"}, 403),
+    ({"host": "[here"}, 403), ({"host": "[here", "origin": "http://[here"}, 403), ({"host": "here@evil"}, 403),
     ({"host": "rebound.example", "origin": "http://rebound.example"}, 403)])
 def test_foreign_origins_are_refused(virtual: Virtual, twin: Any, headers: Any, status: int) -> None:
     """Only this very origin and those listed, whole: no suffix, path, port, ``null`` or rebound name."""

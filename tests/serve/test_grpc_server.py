@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def one_loop() -> AsyncIterator[None]:
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """One loop for all tests here: grpc.aio hands what comes late for a closed loop to the next, as an error."""
     yield
     await anyio.sleep(0.1)

@@ -158,30 +158,6 @@ async def test_a_client_that_leaves_releases_the_source_at_once() -> None:
             assert time.perf_counter() - began < 0.3
 
 
-async def test_a_hot_source_does_not_hold_the_loop() -> None:
-    """While it pours into ten clients, another task of the loop never waits for more than some milliseconds."""
-    def hot() -> Any:
-        while True:
-            yield "x" * 50
-
-    waits: list[float] = []
-    async with (served(kx.source(hot), outbox="latest", on_disconnect="cancel") as (port, _),
-                anyio.create_task_group() as group):
-        async def reader() -> None:
-            async with client(port) as raw:
-                while True:
-                    await raw.stream.receive(1 << 20)
-        for _ in range(10):
-            group.start_soon(reader)
-        await anyio.sleep(0.2)
-        for _ in range(200):
-            began = time.perf_counter()
-            await anyio.lowlevel.checkpoint()
-            waits.append(time.perf_counter() - began)
-        group.cancel_scope.cancel()
-    assert sorted(waits)[100] < 0.010
-
-
 async def test_resume_over_real_connections_has_no_gap_and_no_duplicate() -> None:
     """Cut at 25 places, by closing the socket in the middle of whatever is on the wire, and resumed by id each time."""
     async with served(kx.source(partial(ticking, 150, 0.002, 500)), on_disconnect="continue") as (port, _):
@@ -328,8 +304,9 @@ APP = """
 MOUNTED = """
     import uvicorn
     from fastapi import FastAPI
-    from kayrx.serve import mount
+    from kayrx.serve import beneath, mount
     from app import numbers
+    beneath.OPENING, beneath.LOOK = 0.5, 0.1
     app = FastAPI()
     mount(app, "/", numbers)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
@@ -393,3 +370,29 @@ async def test_a_mounted_graph_says_farewell_under_plain_uvicorn(tmp_path: Path)
     async with process(tmp_path, "mounted.py") as (running, port), client(port, "/") as raw:
         await raw.until(b"data:", 3)
         assert await ended(running, raw) == "released\n"
+
+
+async def test_a_mounted_graph_shows_out_the_silent_and_the_slow_under_plain_uvicorn(tmp_path: Path) -> None:
+    """uvicorn would wait for them for ever: 408 for who sends no whole headers, the first time or after an answer,
+    and nothing for who reads a stream or says nothing on a socket."""
+    async with process(tmp_path, "mounted.py") as (_, port), client(port, "/") as stream:
+        await stream.until(b"data:")
+        upgrade = {"upgrade": "websocket", "connection": "upgrade", "sec_websocket_version": "13",
+                   "sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+        first = b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with client(port, "/ws", **upgrade) as silent:
+            assert b" 101 " in await silent.until(b"\r\n\r\n")
+            for before, says in ((b"", b""), (b"", b"GET / HTTP/1.1\r\nX: "), (first, b"G")):
+                async with await anyio.connect_tcp("127.0.0.1", port) as raw:
+                    if before:
+                        await raw.send(before)
+                        assert b" 404 " in await raw.receive()
+                    if says:
+                        await raw.send(says)
+                    with anyio.fail_after(3):
+                        told = b"".join([chunk async for chunk in raw])
+                    assert b"HTTP/1.1 408 " in told  # behind what is left of the answer before
+            stream.body = b""
+            await stream.until(b"data:", 9)
+            await silent.stream.send(b"\x89\x80\0\0\0\0")    # a ping, answered
+            assert b"\x8a\x00" in await silent.until(b"\x8a\x00")

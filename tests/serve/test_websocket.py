@@ -291,6 +291,8 @@ async def owner(request: Any) -> Any:
     ({"who": "me", "origin": "http://evilhere"}, 403, 0),
     ({"who": "me", "origin": "https://evil/https://friend.example"}, 403, 0),
     ({"who": "me", "origin": "https://friend.example/"}, 403, 0), ({"who": "me", "origin": "http://here@evil"}, 403, 0),
+    ({"who": "me", "origin": "http://HERE:80"}, 0, 0), ({"who": "me", "origin": "HTTP://here"}, 403, 0),
+    ({"who": "me", "origin": "http://here:0"}, 403, 0), ({"who": "me", "host": "[here"}, 403, 0),
     ({"who": "me", "origin": "ws://here:81"}, 403, 0), ({"who": "me", "origin": ""}, 403, 0),
     ({"who": "me", "host": "rebound.example", "origin": "http://rebound.example"}, 403, 0),
     ({}, 403, 0), ({"who": "raise"}, 403, 0), ({"who": "hang"}, 403, 5)])

@@ -8,6 +8,7 @@ step to its last in one task.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -25,7 +26,7 @@ from kayrx.runtime.guards.sent import past_marks
 
 Body = Callable[[], Awaitable[bool | None]]
 Emit = Callable[[Any], Any]
-Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[bool]]
+Slices = Callable[["Crew", Iterator[Any], Callable[[Any], Awaitable[Any]], dict[int, Any]], Awaitable[None]]
 
 
 class Crew:
@@ -35,21 +36,21 @@ class Crew:
                  emit: Emit, slices: Slices | None, fail: Callable[..., None], *, waits: bool) -> None:
         self.run, self.segment, self.step = run, segment, step
         self.fail, self.failed = fail, False
-        self.slices = slices
+        self.slices = slices if source is not None else None
         self.source, self.lane, self.emit, self.waits = source, lane, emit, waits
         self.started = 0   # items taken
         self.turn = 0      # the number of the item that may leave next
         self.done: dict[int, Any] = {}
-        self.sending = False
+        self.sending = self.asking = False
         self.only = False     # one worker alone has an item, number ``started - 1``; ``turn`` is not kept
         self.alone = False    # the same, and nothing else has to be looked at
         self.over = False     # nothing more is wanted
         self.signal = False   # the run pauses or stops
         self.halted = False   # one of the two
         self.idle: list[Any] = []
-        self.asking = False
         self.hired = self.alive = 0
         self.group: Any = None
+        self.way: tuple[Any, ...] = ()  # what a worker runs
         node = step.node
         assert isinstance(node, (Map, FlatMap))
         self.most = node.concurrency
@@ -93,43 +94,42 @@ class Crew:
         assert isinstance(node, (Map, FlatMap))
         body = self.expand if isinstance(node, FlatMap) else self.in_order if self.ordered else self.as_done
         place = getattr(node, "on", None)
-        if place is None:
-            await self.hire_all(body)
-            return
-        async with placed(self, place):
-            await self.hire_all(body)
-
-    async def hire_all(self, body: Body) -> None:
-        async with anyio.create_task_group() as self.group:
-            self.body = body
-            self.hire()
-        self.group = None
+        async with nullcontext() if place is None else placed(self, place):
+            self.way = (self.worker, body) if self.slices is None or body != self.in_order \
+                else (self.slices, self, self.source, self.fn, self.done)
+            async with anyio.create_task_group() as self.group:
+                self.hire()
+            self.group = None
 
     def hire(self) -> None:
         if self.hired < self.most and not self.over:
             self.hired += 1
             self.run.tasks += self.alive > 0  # the first worker stands for the segment's own task
             self.alive += 1
-            self.group.start_soon(self.worker, self.body)
+            self.group.start_soon(*self.way)
 
     async def worker(self, body: Body) -> None:
         try:
-            # The way without a wait, in this very frame: each one between a task and what it waits for has a price.
-            while await body() and self.slices and self.source is not None \
-                    and not await self.slices(self, self.source, self.fn, self.done):
-                pass
+            await body()
         except BaseException as error:
-            if self.run.ours(error):
-                raise
-            self.failed, self.turn = True, -1  # no other result leaves any more
-            self.only = self.alone = False
-            self.fail(error, self.segment, self.step, number_in_hand(error, __file__))
-            self.finish_early()
+            self.broken(error)
         finally:
-            self.alive -= 1
-            self.run.tasks -= self.alive > 0
-            if not self.over:  # the others wait for nothing but their cancellation
-                self.run.look_for_deadlock()
+            self.gone()
+
+    def broken(self, error: BaseException) -> None:
+        """A worker has met an error: it fails the run, unless it is the run's own cancellation."""
+        if self.run.ours(error):
+            raise
+        self.failed, self.turn, self.only, self.alone = True, -1, False, False  # no other result leaves any more
+        self.fail(error, self.segment, self.step, number_in_hand(error, __file__))
+        self.finish_early()
+
+    def gone(self) -> None:
+        """A worker has ended."""
+        self.alive -= 1
+        self.run.tasks -= self.alive > 0
+        if not self.over:  # the others wait for nothing but their cancellation
+            self.run.look_for_deadlock()
 
     def finish_early(self) -> None:
         """Nothing more is wanted: calls under way are cancelled."""
@@ -187,7 +187,7 @@ class Crew:
     async def in_order(self) -> bool:
         """Results leave in the order of their items; a finished one that waits keeps its place.
 
-        True after an item if `slices` may go on.
+        True after an item if `slices` goes on from there.
         """
         run, fn = self.run, self.fn
         first = True
@@ -201,7 +201,7 @@ class Crew:
             await self.leave(number, await fn(item))
             if run.due():
                 await run.rest()
-            if self.source is not None and self.slices is not None:
+            if self.slices is not None:
                 return True
         return False
 

@@ -41,12 +41,15 @@ class Interrupt:
         if self.scope is not None:
             self.scope.cancel()
 
-    async def over(self, awaitable: Awaitable[Any], backend: Backend, after: float | None = None,
-                   deadlines: Deadlines | None = None) -> Any:
+    def over(self, awaitable: Awaitable[Any], backend: Backend, after: float | None = None,
+             deadlines: Deadlines | None = None) -> Awaitable[Any]:
         """The value of ``awaitable``; Interrupted if `fire` came, or ``after`` seconds went by on the timer
         of ``deadlines``, while it was suspended.  The clock starts when it first suspends."""
         if backend.name != "trio":
-            return await watched(self, awaitable, after, deadlines)
+            return watched(self, awaitable, after, deadlines)
+        return self.scoped(awaitable, after)
+
+    async def scoped(self, awaitable: Awaitable[Any], after: float | None) -> Any:
         # trio delivers a cancellation to scopes only, and a scope must be there before the call's own.
         with anyio.CancelScope() as self.scope:
             if self.fired:

@@ -9,8 +9,8 @@ from kayrx.door import floor
 from kayrx.graph.graph import Graph
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
-from kayrx.runtime.program import Program, must_be_fed, program
-from kayrx.runtime.rx.subject import Subscription
+from kayrx.runtime.program import must_be_fed, program
+from kayrx.runtime.rx.subject import Subject, Subscription
 from kayrx.runtime.world import THE_WORLD
 
 
@@ -29,31 +29,21 @@ def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
     if not (made.plan.linear and segment.fed == "push" and segment.head is not None):
         return floor("rx").to_observable(graph).subscribe(given, failed, on_completed or nothing)  # type: ignore[no-any-return]
     run = None if made.bare else Context(made, THE_WORLD, SyncBackend(THE_WORLD))
-    push, finish = made.push.function(run, given, nothing if on_completed is None else lambda _: on_completed())
-    if on_error is not None:
-        push = telling(push, made, failed)
+    def told(error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            raise error
+        Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, made.plan.segments[0])
+        failed(error)
+
     upstream: Any = segment.head.node.what  # type: ignore[attr-defined]
+    signals = (nothing if on_completed is None else lambda _: on_completed()), None if on_error is None else told
+    if isinstance(upstream, Subject):
+        push, finish, beside = made.push.function(run, given, *signals, upstream.to_all)
+        return upstream.heard(push, failed, finish, beside)
+    push, finish, _ = made.push.function(run, given, *signals)
     held = upstream.subscribe(push, failed, finish)
     return held if isinstance(held, Subscription) else Subscription(held.dispose)
 
 
 def nothing(*_: object) -> None:
     """The callback of a subscriber that gave none."""
-
-
-def telling(push: Callable[[Any], None], made: Program, on_error: Callable[[Exception], Any]) -> Callable[[Any], None]:
-    """``push`` with its failures noted and told to ``on_error``; nothing is pushed after one."""
-    over = False
-
-    def told(item: Any) -> None:
-        nonlocal over
-        if over:
-            return
-        try:
-            push(item)
-        except Exception as error:
-            over = True
-            Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, made.plan.segments[0])
-            on_error(error)
-
-    return told

@@ -155,7 +155,7 @@ def hosted(made: Program, world: World) -> Operator:
                         observer.on_error(error)
                 return guarded
 
-            push, finish = code.function(run, observer.on_next, complete)
+            push, finish, _ = code.function(run, observer.on_next, complete)
             if made.closed_from_start:
                 finish()
                 return Disposable()

@@ -58,7 +58,7 @@ def begin(program: Program, run: Context, given: list[Any], over: Callable[[], N
             run.fail(error, segment)
             end()
 
-    push, finish = program.push.function(run, lambda x: None, complete, lambda error: failed(error))
+    push, finish, _ = program.push.function(run, lambda x: None, complete, lambda error: failed(error))
 
     def guarded(step: Callable[..., Any]) -> Callable[..., None]:
         def called(*item: Any) -> None:

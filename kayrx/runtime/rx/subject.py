@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from reactivex import Observable
 
 T = TypeVar("T")
-Entry = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+Entry = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
 
 def _nobody(*_: object) -> None:
-    """What a subject without subscribers does with an item: nothing."""
+    """What a subscriber does with a signal that it gave no callback for: nothing."""
+
+
+def fused(entry: Entry) -> bool:
+    """True for a step that can send what it is given elsewhere."""
+    return entry[0] is not entry[3]
 
 
 class Subscription:
@@ -67,46 +72,65 @@ class Subject(Generic[T]):
     20
     """
 
-    __slots__ = ("_ended", "_error", "_subscribers", "on_next")
+    __slots__ = ("_ended", "_error", "_heard_by", "_subscribers", "on_next", "to_all")
 
     on_next: Callable[[T], object]
+    to_all: Callable[[T], object]
 
     def __init__(self) -> None:
         self._subscribers: list[Entry] = []
+        self._heard_by: tuple[Entry, ...] = ()  # the same, as they were at the last item that went to all
         self._ended = False
         self._error: Exception | None = None
-        self.on_next = _nobody
+        self.on_next = self.to_all = self._to_all
 
     def subscribe(self, on_next: Callable[[T], object] = _nobody, on_error: Callable[..., object] = _nobody,
                   on_completed: Callable[[], object] = _nobody, *, scheduler: object = None) -> Subscription:
         """Hear what is pushed from now on; after the end, only the end."""
+        return self._join((on_next, on_error, on_completed, on_next))
+
+    def heard(self, push: Callable[..., object], on_error: Callable[..., object],
+              finish: Callable[..., object], beside: Callable[..., object]) -> Subscription:
+        """`subscribe` for a fused step, as `kayrx.plan.pushes.push` makes it."""
+        return self._join((push, on_error, finish, beside))
+
+    def _join(self, entry: Entry) -> Subscription:
         if self._ended:
-            on_completed() if self._error is None else on_error(self._error)
+            entry[2]() if self._error is None else entry[1](self._error)
             return Subscription(_nobody)
-        entry = (on_next, on_error, on_completed)
         self._subscribers.append(entry)
-        self._aim()
+        self._aim(entry)
         return Heard(self, entry)
 
     def _leave(self, entry: Entry) -> None:
-        """A subscriber has been disposed of."""
+        """A subscriber has been disposed of, or cut off."""
         if entry in self._subscribers:
             self._subscribers.remove(entry)
-            self._aim()
+            self._aim(entry)
 
-    def _aim(self) -> None:
-        """Point ``on_next`` at what it has to do: with one subscriber, at the fused step itself."""
-        ways = self._subscribers
-        self.on_next = _nobody if not ways else ways[0][0] if len(ways) == 1 else self._to_all
+    def _aim(self, moved: Entry) -> None:
+        """Point ``on_next`` at what it has to do: with one subscriber, at the fused step itself.
+
+        Somebody may have kept an earlier ``on_next``: a step that is not alone sends what it is given back here.
+        """
+        ways, self._heard_by = self._subscribers, ()
+        alone = ways[0] if len(ways) == 1 and fused(ways[0]) else None
+        self.on_next = self.to_all if alone is None else alone[0]
+        for entry in (*ways[:2], moved):
+            if fused(entry):
+                entry[2](entry is not alone)
 
     def _to_all(self, item: T) -> None:
-        for entry in tuple(self._subscribers):
+        ways = self._heard_by or tuple(self._subscribers)
+        if len(ways) == 1:  # the call is direct, and so is what it raises
+            ways[0][3](item)
+            return
+        self._heard_by = ways
+        for entry in ways:
             try:
-                entry[0](item)
+                entry[3](item)
             except Exception as error:  # its siblings never notice
-                if entry in self._subscribers:
-                    self._subscribers.remove(entry)
-                    self._aim()
+                self._leave(entry)
                 entry[1](error)
 
     def on_error(self, error: Exception) -> None:
@@ -122,8 +146,8 @@ class Subject(Generic[T]):
         if self._ended:
             return
         self._ended = True
-        ways, self._subscribers = self._subscribers, []
-        self._aim()
+        ways, self._subscribers, self._heard_by = self._subscribers, [], ()
+        self.on_next = self.to_all
         for entry in ways:
             tell(entry)
 
