@@ -161,7 +161,9 @@ class Graph(Generic[In, Out]):
         """Send the open letters of this graph in again, each at the node that failed, and mark those done that
         get through; one that fails again stays, with raised attempts.
 
-        Runs:   all below the node, with fresh state, once for each node that has letters; nothing above it.
+        Runs:   all below the node, with fresh state, once for each node that has letters; nothing above it.  What
+                failed inside a group goes through the rest of its body as a group of its own; inside a guarded unit
+                or a graph of a `fallback`, through the rest of that without the guards around.
         Again:  a letter is marked once its item was delivered, so one that was done is not sent in again; after
                 a kill in between it is: at least once, and ``letter.id`` tells.
         In:     ``where(letter)`` chooses; ``graph`` is the name to look for, if not this graph's own (a letter's

@@ -17,7 +17,7 @@ from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node, Resource
 from kayrx.nodes.place import Placement, Processes
 from kayrx.nodes.replay import FileLines, Items, Replayable
-from kayrx.nodes.values import needs_function, span, whole
+from kayrx.nodes.values import needs_function, span, taking, whole
 
 if TYPE_CHECKING:
     from reactivex import Observable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 S = TypeVar("S", contravariant=True)
-METHODS = ("append", "put", "write")
 
 
 class Appends(Protocol[S]):
@@ -89,7 +88,7 @@ class Source(Node):
         """How to read the source again from a cursor; None for what can be read but once."""
         if self.kind == "replayable":
             return self.what  # type: ignore[no-any-return]
-        return Items(self.what) if isinstance(self.what, (list, tuple, range, str)) else None
+        return Items(self.what, self.where) if isinstance(self.what, (list, tuple, range, str)) else None
 
     @property
     def local(self) -> bool:
@@ -132,7 +131,7 @@ class Lines(Node):
 
     @property
     def replayable(self) -> Replayable[str]:
-        return FileLines(self.path)
+        return FileLines(self.path, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ class SinkTo(Node):
     @property
     def method(self) -> str | None:
         """The method of the target that takes an item: append, put or write; None for a function."""
-        return next((m for m in METHODS if hasattr(self.target, m)), None)
+        return taking(self.target)
 
     @property
     def local(self) -> bool:
@@ -287,6 +286,8 @@ def sink(target: Any) -> Any:
     Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function
              or resource.
     Order:   one item after another; the item is delivered when the call has returned.
+    Back:    a `Retract` cuts a file off where the items began that it takes back; until then who reads the file
+             sees them.  A list, a queue and a function get the marker.
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2]) >> kx.sink([])).run()

@@ -43,6 +43,11 @@ def needs_function(word: str, name: str, value: object) -> None:
         raise GraphError(f"{word}({name}): {name} must be a function, got {type(value).__name__}")
 
 
+def taking(target: object) -> str | None:
+    """The method of an object that takes an item: append, put or write; None for a function."""
+    return next((m for m in ("append", "put", "write") if hasattr(target, m)), None)
+
+
 def unwrapped(fn: Any) -> Any:
     """The function behind partials, wrappers and ``__call__``: what decides between sync and async."""
     while True:

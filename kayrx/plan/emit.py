@@ -116,8 +116,10 @@ class Emitter:
         if called and name in self.params and self.step is not None:
             self.probed[name] = self.step
 
-    def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str, drops: bool = False) -> None:
+    def attempt(self, target: str, text: str, unit: Callable[..., Any] | str, *args: str, drops: bool = False) -> None:
         """``target = text``, inside the guards of the step; ``unit(*args)`` is the same call, for retries.
+
+        A unit that is known only when the run begins is told by the name of its variable.
 
         Only an exception enters the guards, unless one of them bounds every call.  ``drops`` says that the call
         itself may give DROPPED.
@@ -128,7 +130,7 @@ class Emitter:
             self.line(f"{target} = {text}")
             return
         guard = self.state("guard", f"run.guard({self.param('guards', step)})")
-        fn = self.param("u", unit)
+        fn = unit if isinstance(unit, str) else self.param("u", unit)
         wait = "await " if self.awaits else ""
         tuple_ = f"({', '.join(args)},)"
         stands = any(g.stands for g in step.guards)

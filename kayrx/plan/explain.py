@@ -10,10 +10,11 @@ from math import prod
 from typing import Any
 
 from kayrx.graph.graph import Graph
-from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, instead, limits, switch, time, transform, until, windows
+from kayrx.graph.node import Node, Resource
+from kayrx.nodes import ends, flow, guards, instead, limits, select, switch, time, transform, until, windows
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.place import Processes, Threads
+from kayrx.nodes.retract import REACH
 from kayrx.nodes.units import Unit
 from kayrx.plan import cut
 from kayrx.plan.keeping import checkpoint_of, stateful_steps
@@ -155,6 +156,10 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: 16 items read ahead")
             case ends.ToList():
                 out.append(f"{step.label}: unbounded (all items)")
+            case ends.SinkTo() as node if step.marked and (node.method == "write" or isinstance(node.target, Resource)):
+                out.append(f"{step.label}: {REACH} places in the file, for what a Retract takes back")
+            case select.Filter() if step.marked:
+                out.append(f"{step.label}: what passed of the last {REACH} items, for what a Retract takes back")
             case node if node.holds is not None:
                 out.append(f"{step.label}: {node.holds}")
     return out

@@ -35,6 +35,7 @@ from kayrx.runtime.sources.opening import Stoppable, aiterate, anew, nothing
 from kayrx.runtime.sources.seeking import seek
 from kayrx.runtime.sources.sharing import Sharing, asked
 from kayrx.runtime.stages import stage
+from kayrx.runtime.stages.aligned import stage_with_barriers
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Network:
         if segment.fed == "stage":
             assert segment.head is not None
             run.positions[segment.index] = position
-            await stage(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
+            work = stage if run.saver is None else stage_with_barriers
+            await work(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
         else:
             step = next(s for s in segment.steps if is_pool(s))
             source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)

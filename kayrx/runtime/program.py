@@ -17,6 +17,7 @@ from kayrx.nodes.limits import Deadline
 from kayrx.plan import emitting, pushes, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.keeping import checkpoint_of
+from kayrx.plan.labels import named, names_of
 from kayrx.plan.plan import Options, Plan, Saving, Step, every
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, rests
@@ -156,13 +157,16 @@ class Program:
         made = self._bodies.get(id(step))
         options = replace(self.options, events=False)
         if made is None and waits:
-            made = (shapes.pump(step.inner, options, yields=True, rests=True, awaits=True),)
+            names = names_of(step.inner)
+            inner = [named(one, names) for one in step.inner]
+            made = (shapes.pump(inner, options, yields=True, rests=True, awaits=True),)
         elif made is None:
             nodes = step.node.body.nodes  # type: ignore[attr-defined]
             made = tuple(shapes.pump(run, options, yields=True, rests=True)
                          for run in plan_of(nodes, options).segments[0].runs)
         self._bodies[id(step)] = made
-        self.inside |= {id(inner): step.label for code in made for inner in every(code.steps)}
+        within = f"{self.inside[id(step)]}.{step.label}" if id(step) in self.inside else step.label
+        self.inside |= {id(inner): within for code in made for inner in every(code.steps)}
         return made
 
     def codes(self) -> list[Code]:

@@ -21,6 +21,7 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, feed, files
 from kayrx.nodes.place import threads
+from kayrx.nodes.replay import remaining
 from kayrx.plan.shapes import HINTED
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted
 from kayrx.runtime.sources.tailing import Follower
@@ -79,12 +80,13 @@ def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
     cursor, done = run.cursors.get(id(node), (None, 0))
     while True:
         items, following = node.what.read(cursor, READ_AHEAD)
+        over = remaining(node.where, items, following, done)
         for place in range(done, len(items)):
             yield items[place]
             run.cursors[id(node)] = cursor, place + 1
         if following is None:
             return
-        cursor, done = following, 0
+        cursor, done = following, over
         run.cursors[id(node)] = cursor, done
 
 
