@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from kayrx.errors import GateOverflow, KayrxError
 from kayrx.plan.plan import Segment, Step
 
-GUARDS = tuple(str(Path(__file__).with_name("guards") / f"{name}.py") for name in ("chain", "one", "many", "limiting"))
+GUARDS = tuple(str(Path(__file__).with_name("guards") / file)
+               for file in ("chain.py", "first.py", "one.py", "many.py", "limiting.py"))
 
 GATES = str(Path(__file__).with_name("gates"))
 
