@@ -68,6 +68,10 @@ class BulkheadFull(RunError):
     """A ``bulkhead`` has as many calls under way and waiting as it was made for: the call was not made."""
 
 
+class Misused(RunError, TypeError):
+    """A function gave what its node cannot use: a mistake in the program, which no guard takes for an item's."""
+
+
 class MissingDependency(KayrxError, ImportError):
     """An optional package is missing; the message is the command that installs it."""
 

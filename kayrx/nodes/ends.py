@@ -72,16 +72,11 @@ class Source(Node):
     @property
     def kind(self) -> str:
         """observable, publisher, async, iterable, replayable, callable or nothing."""
-        if is_observable(self.what):
-            return "observable"
-        if is_publisher(self.what):
-            return "publisher"
-        if isinstance(self.what, AsyncIterable):
-            return "async"
-        if isinstance(self.what, Iterable):
-            return "iterable"
-        if isinstance(self.what, Replayable):
-            return "replayable"
+        if is_observable(self.what) or is_publisher(self.what):
+            return "observable" if is_observable(self.what) else "publisher"
+        for kind, name in ((AsyncIterable, "async"), (Iterable, "iterable"), (Replayable, "replayable")):
+            if isinstance(self.what, kind):
+                return name
         return "callable" if callable(self.what) else "nothing"
 
     @property
@@ -166,6 +161,11 @@ class SinkTo(Node):
     def method(self) -> str | None:
         """The method of the target that takes an item: append, put or write; None for a function."""
         return next((m for m in METHODS if hasattr(self.target, m)), None)
+
+    @property
+    def take(self) -> Any:
+        """What is called with each item; a resource is what opens it."""
+        return getattr(self.target, self.method) if self.method else self.target
 
     @property
     def local(self) -> bool:

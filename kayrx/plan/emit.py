@@ -13,7 +13,7 @@ from typing import Any
 
 from kayrx.graph.expr import Expr
 from kayrx.nodes.derived import one_more
-from kayrx.nodes.values import is_async
+from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.inline import source_of
 from kayrx.plan.plan import Options, Step
 
@@ -108,13 +108,15 @@ class Emitter:
         if self.options.inline and (text := source_of(fn, args)):
             return text
         name = self.param(hint, fn)
-        return f"{'await ' if (is_async(fn) if waits is None else waits) else ''}{name}({', '.join(args)})"
+        if is_async(fn) if waits is None else waits:
+            return f"await {name}({', '.join(args)})"
+        return f"{self.probed_param(name, fn)}({', '.join(args)})"
 
-    def probe(self, text: str) -> None:
-        """Have the first result of a plain call checked: an awaitable there is a mistake."""
-        name, called, _ = text.partition("(")
-        if called and name in self.params and self.step is not None:
+    def probed_param(self, name: str, fn: Callable[..., Any]) -> str:
+        """The parameter, whose first result is looked at: an awaitable there is a mistake (ruling 24)."""
+        if self.step is not None and not is_async_generator(fn):
             self.probed[name] = self.step
+        return name
 
     def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str, drops: bool = False) -> None:
         """``target = text``, inside the guards of the step; ``unit(*args)`` is the same call, for retries.
@@ -200,6 +202,10 @@ class Emitter:
     @property
     def label(self) -> str:
         return repr(self.step.label) if self.step is not None else "None"
+
+    @property
+    def where(self) -> str:
+        return self.step.where if self.step is not None else "?"
 
     def fate(self, what: str) -> None:
         """Tell what became of the item."""

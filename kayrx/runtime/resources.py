@@ -10,6 +10,7 @@ from typing import Any
 from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens, Resource
 from kayrx.nodes.ends import METHODS
+from kayrx.nodes.values import is_async
 from kayrx.plan.plan import Plan, every
 from kayrx.runtime.places.threaded import InThread
 
@@ -94,4 +95,8 @@ class Opened:
         """The function of an open sink that takes an item."""
         made = self[resource]
         method = next((m for m in METHODS if hasattr(made, m)), None)
-        return getattr(made, method) if method else made  # type: ignore[no-any-return]
+        take = getattr(made, method) if method else made
+        if is_async(take):
+            raise RunError(f"sink({resource!r}): {method or 'what it opens'} is async, but whether it waits must be "
+                           "known before it is open; use it in an async function: kx.each(f)")
+        return take  # type: ignore[no-any-return]
