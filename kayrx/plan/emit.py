@@ -52,6 +52,8 @@ class Emitter:
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
         self.ident = "i"
+        self.turn = "if run.due(): await run.rest()" if awaits else ""  # how a loop in an item lets others run
+        self.over = ""  # true once nobody wants what comes out
         self.saves = ""  # "whole", "part" or "body", where a barrier may come (see `keeping`)
         self.tail: Callable[[str], None] = lambda x: None
 
@@ -155,9 +157,23 @@ class Emitter:
 
     # -- items -----------------------------------------------------------------------------------
 
-    def open_loop(self, header: str, go_on: str = "continue", leave: str = "break") -> None:
+    def open_loop(self, header: str, *, many: bool = True) -> None:
+        """A loop; one over ``many`` items of a node takes turns with other tasks (ruling 26)."""
         self.indent(header)
-        self.loops.append(Loop(go_on, leave))
+        self.loops.append(Loop("continue", "break"))
+        if many and self.turn:
+            self.take_turns()
+
+    def take_turns(self) -> None:
+        """Every 32 items it is looked at whether others should run."""
+        turns = f"turns{max(self.number, 0)}"
+        self.states.setdefault(turns, "0")
+        self.line(f"{turns} += 1")
+        self.indent(f"if not {turns} % 32:")
+        self.line(self.turn)
+        if self.over:
+            self.line(f"if {self.over}: break")
+        self.dedent()
 
     def open_async_loop(self, y: str, many: str) -> None:
         """A loop over an async iterator, which is closed in this very task however it is left."""

@@ -75,8 +75,10 @@ class Context:
         self.letters = 0
         self.limits: dict[int, Any] = {}  # what a guard without a name knows between calls
         self._id = ""
+        # Without a loop nobody waits for the clock, and an order that it decides could not be had again.
+        self.pace = backend.now if backend.name != "sync" else float
         self._looks = 0
-        self._since = backend.now()
+        self._since = self.pace()
 
     @property
     def id(self) -> str:
@@ -93,13 +95,13 @@ class Context:
     def due(self) -> bool:
         """True if this task has had its 256 items or 5 ms; asked every 32 items."""
         self._looks += 1
-        return self._looks >= self.looks_per_rest or self.backend.now() - self._since > SLICE
+        return self._looks >= self.looks_per_rest or self.pace() - self._since > SLICE
 
     async def rest(self) -> None:
         """Let the other tasks of the loop run."""
         await self.backend.checkpoint()
         self._looks = 0
-        self._since = self.backend.now()
+        self._since = self.pace()
 
     async def hold(self, control: Callable[[bool], None]) -> bool:
         """Wait while paused; True if the run is to stop."""
@@ -197,8 +199,8 @@ class Context:
     def guard(self, step: Step) -> Guarded:
         return Guarded(step, self)
 
-    def unit(self, step: Step) -> Callable[[Any], Any]:
-        inner = self.program.unit(step)
+    def unit(self, step: Step, turns: bool = False) -> Callable[[Any], Any]:
+        inner = self.program.unit(step, turns)
         return lambda item: inner(item, self)
 
     def groups(self, step: Step, waits: bool) -> Groups:

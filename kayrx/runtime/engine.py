@@ -133,7 +133,7 @@ class Network:
             return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             items, source, run.positions[segment.index] = pulled(head, run)
-            return self.program.through(source, run), items
+            return self.program.through(source, run, turns=True), items
         opening = aiterate if run.saver is None else seek
         items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
             else opening(head.node, run)

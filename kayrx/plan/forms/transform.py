@@ -71,7 +71,7 @@ def open_each(e: Emitter, y: str, many: str, *, asynchronous: bool) -> None:
 def _(node: units.Unit, e: Emitter, x: str) -> str:
     y = e.value()
     each = e.state("each", f"run.guard({e.param('guards', e.step)})")
-    many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}), {x})"
+    many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}, {e.awaits}), {x})"
     e.in_hand()
     open_each(e, y, many, asynchronous=e.awaits)
     return y

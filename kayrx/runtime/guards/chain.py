@@ -17,7 +17,7 @@ from kayrx.errors import DeadlineExceeded, RunError
 from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Value
 from kayrx.nodes.units import Unit
-from kayrx.nodes.values import must_be_given
+from kayrx.nodes.values import is_async, must_be_given
 from kayrx.plan.plan import Step
 from kayrx.plan.probe import plain
 from kayrx.plan.traits import waits
@@ -227,7 +227,7 @@ class Guarded:
         """Keep a letter; the item is handled once this has returned."""
         store, letter = addressed(self, guard, x, error)
         kept = store.append(letter)
-        if self.run.backend.name == "sync":
+        if self.run.backend.name == "sync" and not is_async(store.append):  # nobody would wait for it
             must_be_given(f"{self.step.where}: append of its store", kept, "write it as `async def`")
         if inspect.isawaitable(kept):
             kept = await kept
