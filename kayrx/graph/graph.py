@@ -68,10 +68,6 @@ class Graph(Generic[In, Out]):
     def __rshift__(self, other: Callable[[Out], T]) -> Graph[In, T]: ...
     @overload
     def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
-    @overload  # what mypy makes of `take(2).named("few")`: a call on a generic has no context to infer from
-    def __rshift__(self, other: Graph[Never, Never]) -> Graph[In, Any]: ...
-    @overload
-    def __rshift__(self, other: Sink[Never, list[Never]]) -> Any: ...
     def __rshift__(self, other: Any) -> Any:
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
@@ -83,7 +79,11 @@ class Graph(Generic[In, Out]):
             return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
         return graph_of(joins.join(floor("sugar").left(other).nodes, self.nodes))
 
-    def named(self, name: str) -> Self:
+    @overload  # of `take(2).named("few")` mypy makes this: a call on a generic has no context to infer from
+    def named(self: Graph[Never, Never], name: str) -> Graph[Any, Any]: ...
+    @overload
+    def named(self, name: str) -> Self: ...
+    def named(self, name: str) -> Any:
         """The same graph under a name; behaviour never changes.
 
         One node takes the name; in a longer series every node gets it as a prefix, so names nest:
@@ -281,6 +281,11 @@ class Sink(Graph[In, Nothing], Generic[In, R]):
         def __rshift__(self, other: Guards[Any]) -> Sink[In, R]: ...  # type: ignore[override]
         def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
                         ) -> Sink[Never, R]: ...
+        @overload
+        def named(self: Sink[Never, list[Never]], name: str) -> Sink[Any, list[Any]]: ...
+        @overload
+        def named(self, name: str) -> Self: ...
+        def named(self, name: str) -> Any: ...
         __aiter__ = None  # type: ignore[assignment]
 
 
