@@ -45,7 +45,11 @@ class WorkerDied(RunError):
 
 
 class CallTimeout(RunError, TimeoutError):
-    """A ``timeout`` guard ran out; ``which`` is ``first``, ``idle`` or ``total``."""
+    """A ``timeout`` guard ran out; ``which`` is ``first``, ``idle`` or ``total``.
+
+    As Python's own TimeoutError it is an OSError: a guard with ``on=OSError`` takes it, one with ``on=ConnectionError``
+    does not.
+    """
 
     def __init__(self, message: str, which: str = "total") -> None:
         super().__init__(message)

@@ -156,10 +156,12 @@ class Context:
         if not full:
             self.fail(RunError("every task of the run waits for another one; this is a fault of kayrx"))
             return
-        names = ", ".join(f"{g.name} (size {g.size})" for g in full)
-        self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join "
-                               "have drifted apart by more than the gate holds: give the fan-out or the join a "
-                               f"larger size, e.g. size={2 * max(g.size for g in full)}, or keep the branches in step"))
+        names, size = ", ".join(f"{g.name} (size {g.size})" for g in full), 2 * max(g.size for g in full)
+        round_ = next((c.step.where for c in self.circles if any(c.holds(gate) for gate in full)), None)
+        where = f" in the body of {round_}" if round_ else ""
+        self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join{where} "
+                               "have drifted apart by more than the gate holds: give the fan-out or the join a larger "
+                               f"size, e.g. size={size}, or keep the branches in step"))
 
     # -- failing ---------------------------------------------------------------------------------
 

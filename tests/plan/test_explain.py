@@ -127,3 +127,15 @@ def test_options_show() -> None:
 
     assert "  step: parse\n  step: str" in graph.explain(fuse=False)
     assert graph.explain(events=True).endswith("costs:\n  ids: an id is carried with every item, for events or letters")
+
+
+def test_what_stands_in_a_body_or_a_unit_is_listed() -> None:
+    """With its guards and its bounds, which hold in each group."""
+    body = kx.map(kx.it).named("ask") >> kx.retry(3) >> kx.buffer(count=3)
+    grouped = kx.source([1]) >> kx.group_by(kx.it, body, max_groups=4)
+    united = kx.source([1]) >> kx.unit(kx.map(kx.it).named("ask") >> kx.filter(kx.it), name="u") >> kx.retry(2)
+
+    told = grouped.explain()
+    assert "  group_by, in each group: ask > buffer\n  ask: ask (map), then retry 3 attempts" in told
+    assert "  buffer: 3 items, in each group of group_by" in told
+    assert "  u, inside: u.ask > u.it" in united.explain()
