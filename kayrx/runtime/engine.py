@@ -163,11 +163,9 @@ class Network:
             if run.saver is not None and run.failure is None:
                 await run.saver.ended(segment, run.results.get(segment.index))
             ended = run.failure is None
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            if not self.sync and run.ours(error):
-                raise
+            if run.ours(error) if not self.sync else isinstance(error, GeneratorExit) and run.failure is not None:
+                raise  # cancelled, or without a loop closed
             self.failed(error, segment)
             ended = run.failure is None
         finally:
