@@ -142,8 +142,9 @@ def after_head(seg: Segment) -> Steps:
 
 def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
     """True if sending an item on may have to wait: for room below, for an async step, for a checkpoint, or for others
-    that want their turn, where one item becomes many."""
+    that want their turn, where one item of a stage becomes many."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    return fan or isinstance(options, Saving) or any(s.node.expands or s.inner for s in after_head(seg)) \
+    many = seg.fed == "stage" and any(s.node.expands or s.inner for s in after_head(seg))  # a crew would lose `slices`
+    return fan or many or isinstance(options, Saving) \
         or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))
