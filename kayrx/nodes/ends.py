@@ -61,6 +61,8 @@ class Source(Node):
     used: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.what, Graph):
+            raise GraphError("source(x): a graph is no items; one that begins with a source is written as it is")
         if self.kind == "nothing":
             raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
                              "an async iterable, a callable that gives one, an Observable or a publisher")
