@@ -60,6 +60,8 @@ class Source(Node):
     used: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.what, Graph):
+            raise GraphError("source(x): a graph is no items; one that begins with a source is written as it is")
         if self.kind == "nothing":
             raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
                              "an async iterable, a callable that gives one, an Observable or a publisher")
@@ -71,17 +73,11 @@ class Source(Node):
     @property
     def kind(self) -> str:
         """observable, publisher, async, iterable, replayable, callable or nothing."""
-        if is_observable(self.what):
-            return "observable"
-        if is_publisher(self.what):
-            return "publisher"
-        if isinstance(self.what, AsyncIterable):
-            return "async"
-        if isinstance(self.what, Iterable):
-            return "iterable"
-        if isinstance(self.what, Replayable):
-            return "replayable"
-        return "callable" if callable(self.what) else "nothing"
+        kinds: dict[str, Any] = {"async": AsyncIterable, "iterable": Iterable, "replayable": Replayable,
+                                 "callable": Callable}
+        if is_observable(self.what) or is_publisher(self.what):
+            return "observable" if is_observable(self.what) else "publisher"
+        return next((name for name, kind in kinds.items() if isinstance(self.what, kind)), "nothing")
 
     @property
     def replayable(self) -> Replayable[Any] | None:
@@ -157,7 +153,7 @@ class SinkTo(Node):
     target: Any
 
     def __post_init__(self) -> None:
-        if self.method is None and not callable(self.target) and not isinstance(self.target, Resource):
+        if not callable(self.take) and not isinstance(self.target, Resource):
             raise GraphError(f"sink(target): a {type(self.target).__name__} takes no items; "
                              "give a function, a list, a file open for writing or a queue")
 
@@ -165,6 +161,11 @@ class SinkTo(Node):
     def method(self) -> str | None:
         """The method of the target that takes an item: append, put or write; None for a function."""
         return taking(self.target)
+
+    @property
+    def take(self) -> Any:
+        """What is called with each item; a resource is what opens it."""
+        return getattr(self.target, self.method) if self.method else self.target
 
     @property
     def local(self) -> bool:

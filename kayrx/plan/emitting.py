@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kayrx.nodes.flow import holds
+from kayrx.nodes.transform import Map, Tap
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.keeping import meets
@@ -59,7 +60,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
         e.line(foot)
         e.dedent()
     if ordered:
-        sliced(e, steps, drops=options.events or any(s.guards for s in seg.steps))
+        sliced(e, seg, steps, drops=options.events or any(s.guards for s in seg.steps))
     e.indent("def over():")
     e.line("nonlocal ended")
     e.line("ended = True")
@@ -70,7 +71,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 
-def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
+def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     """``slices(crew, source, fn, done)``: a worker that takes, calls and hands over in one loop, as long as it lives.
 
     The way of an item is written into the loop, so a result whose turn has come costs no further call, and
@@ -85,7 +86,9 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     e.line("crew.begin()")
     e.indent("while not crew.halted:")
     e.line("item = END")
-    e.open_loop(f"for item in islice(source, {batch(e.options)}):")
+    e.open_loop(f"for item in islice(source, {batch(e.options)}):", many=False)
+    if turns(seg):
+        e.line("if item is WAIT: break")
     e.line("number = crew.started")
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
@@ -130,6 +133,12 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     e.dedent()
 
 
+def turns(seg: Segment) -> bool:
+    """True if the steps before the pool of a crew may keep it from its turn: of many items they may give none."""
+    pool = next((i for i, s in enumerate(seg.steps) if is_pool(s)), 0)
+    return any(not isinstance(s.node, (Map, Tap)) for s in seg.steps[:pool])
+
+
 def after_head(seg: Segment) -> Steps:
     """The steps that `emitting` writes: all of a stage's, and those after the pool of a crew."""
     steps = seg.runs[-1]
@@ -138,8 +147,10 @@ def after_head(seg: Segment) -> Steps:
 
 
 def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
-    """True if sending an item on may have to wait: for room below, for an async step, or for a checkpoint."""
+    """True if sending an item on may have to wait: for room below, for an async step, for a checkpoint, or for others
+    that want their turn, where one item of a stage becomes many."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    return fan or isinstance(options, Saving) \
+    many = seg.fed == "stage" and any(s.node.expands or s.inner for s in after_head(seg))  # a crew would lose `slices`
+    return fan or many or isinstance(options, Saving) \
         or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

@@ -52,6 +52,11 @@ def _(node: transform.Map) -> bool:
     return node.waits
 
 
+@waits.register
+def _(node: ends.SinkTo) -> bool:
+    return is_async(node.take)
+
+
 @waits.register(transform.FlatMap)
 @waits.register(growth.Expand)
 def _(node: transform.FlatMap | growth.Expand) -> bool:

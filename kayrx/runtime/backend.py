@@ -143,6 +143,18 @@ class SyncPark:
             yield self
 
 
+class SyncTurn(SyncPark):
+    """A wait for nothing: the other tasks that can go on do so first."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[SyncPark, None, None]:
+        yield self
+
+
+TURN = SyncTurn()
+
+
 class SyncBackend:
     """Runs our own segments without a loop: a plan in which no node waits for the outside.
 
@@ -165,8 +177,8 @@ class SyncBackend:
         if park.task is not None:
             self.ready.append(park.task)
 
-    async def checkpoint(self) -> None:
-        return
+    def checkpoint(self) -> Awaitable[None]:
+        return TURN
 
     async def sleep(self, seconds: float) -> None:
         self.block(seconds)
@@ -185,6 +197,8 @@ class SyncBackend:
                 except StopIteration:
                     continue
                 park.task = task
+                if park is TURN:
+                    self.ready.append(task)
         finally:
             for task in tasks:
                 task.close()

@@ -96,6 +96,8 @@ def owner(error: BaseException, run: Context) -> Step | None:
     """The step whose generated line is deepest in the traceback."""
     codes = {code.file: code for code in run.program.codes()}
     found = None
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration | StopAsyncIteration):
+        error = error.__cause__  # Python's own wrapping of one that leaves a coroutine or generator (PEP 479)
     trace = error.__traceback__
     while trace is not None:
         code = codes.get(trace.tb_frame.f_code.co_filename)

@@ -135,7 +135,7 @@ class Network:
             return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             items, source, run.positions[segment.index] = pulled(head, run)
-            return self.program.through(source, run), items
+            return self.program.through(source, run, turns=True), items
         opening = aiterate if run.saver is None else seek
         items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
             else opening(head.node, run)
@@ -174,11 +174,9 @@ class Network:
             if run.saver is not None and run.failure is None:
                 await run.saver.ended(segment, run.results.get(segment.index))
             ended = run.failure is None
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            if not self.sync and run.ours(error):
-                raise
+            if run.ours(error) if not self.sync else isinstance(error, GeneratorExit) and run.failure is not None:
+                raise  # cancelled, or without a loop closed
             self.failed(error, segment)
             ended = run.failure is None
         finally:

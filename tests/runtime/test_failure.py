@@ -271,9 +271,11 @@ def test_a_stop_iteration_never_ends_a_stream_silently(step: str, backend: str) 
     with pytest.raises((StopIteration, RuntimeError)) as caught:
         (kx.source(range(10)) >> STEPS[step](stop)).run(backend=backend)
     assert isinstance(caught.value, StopIteration) or isinstance(caught.value.__cause__, StopIteration)
+    assert f"in node 'stop' ({'map' if step in ('guarded', 'unit') else step})" in caught.value.__notes__[-1] \
+        or step == "unit"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("step", [s for s in STEPS if s != "flat_map"])
 def test_an_exit_from_a_callback_comes_out_as_it_is(step: str, error: type[BaseException], backend: str) -> None:
     """KeyboardInterrupt and SystemExit are not swallowed; the source is closed before they come out."""
@@ -282,6 +284,16 @@ def test_an_exit_from_a_callback_comes_out_as_it_is(step: str, error: type[BaseE
     with pytest.raises(error) as caught:
         (kx.source(witness.items) >> STEPS[step](sync(bad))).run(backend=backend)
     assert caught.value is bad.error and witness.opened == witness.closed == 1
+
+
+def test_a_generator_exit_of_the_users_own_passes_no_group(backend: str) -> None:
+    """In a network it is the failure of its segment as any other, and comes out as it is (ruling 22)."""
+    bad, witness = Nth(2, GeneratorExit()), Witness()
+    joined = kx.merge(kx.source(witness.items) >> kx.map(sync(bad)), kx.source([1]))
+
+    with pytest.raises(GeneratorExit) as caught:
+        joined.run(backend=backend)
+    assert caught.value is bad.error and "(map)" in caught.value.__notes__[0] and witness.opened == witness.closed
 
 
 @pytest.mark.parametrize("node", [kx.map, lambda f: kx.map(f, concurrency=3), lambda f: kx.map(f) >> kx.delay(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import Any
@@ -51,6 +52,36 @@ def test_a_gate_holds_no_more_than_its_size_with_the_readers_hand(size: int, vir
     virtual(kx.source(range(5 * size)) >> kx.map(give) >> kx.backpressure(size) >> kx.each(finish))
 
     assert most == size and finished == 5 * size
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_gate_and_the_calls_behind_it_are_two_bounds_that_add_up(size: int, ordered: bool, virtual: Virtual) -> None:
+    """An item leaves its slot to the call that begins with it, where ``concurrency`` counts it: held is exactly the
+    sum of what `explain` prints (ruling 5)."""
+    given = finished = most = 0
+
+    async def give(x: int) -> int:
+        nonlocal given, most
+        given += 1
+        most = max(most, given - finished)
+        return x
+
+    async def call(x: int) -> int:
+        await anyio.sleep(1)
+        return x
+
+    async def finish(x: int) -> None:
+        nonlocal finished
+        await anyio.sleep(100)
+        finished += 1
+
+    graph = kx.source(range(60)) >> kx.map(give) >> kx.backpressure(size) >> kx.map(
+        call, concurrency=3, ordered=ordered) >> kx.backpressure(2) >> kx.each(finish)
+    virtual(graph)
+
+    told = [int(n) for n in re.findall(r"(\d+) (?:items?|calls?)[ ,]", graph.explain().partition("bounds:")[2])]
+    assert told == [size, 2, 3] and most == sum(told) and finished == 60
 
 
 def test_an_item_frees_its_slot_when_its_reader_has_finished_it(virtual: Virtual) -> None:

@@ -32,9 +32,7 @@ def _(node: ends.ToList, e: Emitter) -> str:
 
 def into(node: ends.Each | ends.SinkTo) -> Callable[[Any], Any]:
     """The function a sink calls with each item."""
-    if isinstance(node, ends.Each):
-        return node.fn
-    return getattr(node.target, node.method) if node.method else node.target  # type: ignore[no-any-return]
+    return node.fn if isinstance(node, ends.Each) else node.take
 
 
 @item.register(ends.Each)

@@ -23,7 +23,7 @@ def _(node: select.Filter, e: Emitter, x: str) -> str:
 
 def filtered(node: select.Filter, e: Emitter, x: str) -> str:
     if e.step is not None and e.step.guards:
-        y, unit = e.value(), selecting(node.fn)
+        y, unit = e.value(), selecting(node.fn, e.where)
         e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x, drops=True)
         return y
     e.indent(f"if not ({e.call(node.fn, x)}):")

@@ -18,8 +18,11 @@ from kayrx.errors import DeadlineExceeded, RunError
 from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Value
 from kayrx.nodes.units import Unit
+from kayrx.nodes.values import is_async, must_be_given
 from kayrx.plan.plan import Step
-from kayrx.plan.units import DROPPED
+from kayrx.plan.probe import plain
+from kayrx.plan.traits import waits
+from kayrx.plan.units import DROPPED, called
 from kayrx.runtime.guards import limiting  # noqa: F401  # its rows
 from kayrx.runtime.guards.deadlines import Deadlines
 from kayrx.runtime.guards.first import First, flat
@@ -46,6 +49,7 @@ class Guarded:
         self.inside = run.program.inside.get(id(step))
         self.exact = run.ledger.exact and self.inside is None
         self.rows = [(guard, around.dispatch(type(guard))) for guard in step.guards]
+        self.awaits = waits(step.node)
         self.standing = max((i for i, g in enumerate(step.guards, 1) if g.stands), default=0)
         self.on_trio = run.backend.name == "trio"
         first = First(self) if flat(self) else None
@@ -134,7 +138,10 @@ class Guarded:
             if within:
                 return await self.chain(one, fn, args, 0, within)
             value = fn(*args)
-            return await value if inspect.isawaitable(value) else value
+            if self.awaits:
+                return await value if inspect.isawaitable(value) else value
+            plain(value, self.step.where)
+            return value
 
         call: Call = attempt
         for i, (guard, row) in enumerate(self.rows[within:to], within):
@@ -214,8 +221,7 @@ class Guarded:
                 raise RunError(f"{self.step.where}: its fallback graph gave {len(found)} outputs for one item; a graph "
                                "of many outputs can stand for a flat_map or a unit() alone")
             return found[0] if found else DROPPED
-        value = alternative(x)
-        return await value if inspect.isawaitable(value) else value
+        return await called(f"{self.step.where}: fallback", alternative, x)
 
     def beside(self, alternative: Unit) -> Step:
         """The steps of a graph among the alternatives."""
@@ -230,6 +236,8 @@ class Guarded:
         """Keep a letter; the item is handled once this has returned."""
         store, letter = addressed(self, guard, x, error)
         kept = store.append(letter)
+        if self.run.backend.name == "sync" and not is_async(store.append):  # nobody would wait for it
+            must_be_given(f"{self.step.where}: append of its store", kept, "write it as `async def`")
         if inspect.isawaitable(kept):
             kept = await kept
         if kept is True:

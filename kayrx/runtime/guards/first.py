@@ -16,6 +16,7 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from kayrx.nodes import guards as data, limits
+from kayrx.plan.probe import plain
 from kayrx.runtime.guards.deadlines import Limit
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted
 from kayrx.runtime.guards.limits import Circuit, Seats, shared
@@ -47,7 +48,7 @@ class First:
     """
 
     def __init__(self, guarded: Guarded) -> None:
-        self.guarded, self.run = guarded, guarded.run
+        self.guarded, self.run, self.awaits, self.where = guarded, guarded.run, guarded.awaits, guarded.step.where
         self.guards: list[Any] = [*guarded.step.guards[:guarded.standing]]
         rows = {type(guard): row for row, guard in enumerate(self.guards)}
         self.breaker_row, self.bulkhead_row = (rows.get(door, -1) for door in DOORS)
@@ -90,7 +91,9 @@ class First:
         task, when, inside = None, 0.0, 0
         try:
             value = fn(*args)
-            if type(value) is CoroutineType or inspect.isawaitable(value):
+            if not self.awaits:
+                plain(value, self.where)
+            elif type(value) is CoroutineType or inspect.isawaitable(value):
                 steps = value if type(value) is CoroutineType else awaiting(value)
                 try:
                     wanted = steps.send(None)
@@ -136,7 +139,9 @@ class First:
         started, inside = None, 0
         try:
             value = fn(*args)
-            if inspect.isawaitable(value):
+            if not self.awaits:
+                plain(value, self.where)
+            elif inspect.isawaitable(value):
                 if self.limits:  # trio delivers a cancellation to scopes only
                     started = self.time()
                     value = Interrupt().over(value, self.run.backend, self.seconds)
@@ -160,7 +165,7 @@ class First:
         if changes is None:
             return now(self.guarded.chained(ident, fn, args))
         try:
-            value = fn(*args)
+            plain(value := fn(*args), self.where)
         except Exception as error:
             outcome = error
         except BaseException:

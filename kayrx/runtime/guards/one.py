@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from kayrx.errors import CallTimeout
+from kayrx.errors import CallTimeout, Misused
 from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Catch, Fallback
-from kayrx.plan.units import DROPPED
+from kayrx.plan.units import DROPPED, called
 from kayrx.runtime.guards.attempts import Attempts
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted, watched
 
@@ -104,6 +103,8 @@ async def _(guard: Fallback, call: Call, x: Any, guarded: Guarded) -> Any:
     for alternative in guard.alternatives:
         try:
             value = await guarded.within(guarded.other(alternative, x))
+        except Misused:
+            raise
         except Exception as error:
             last = following(error, last)
             continue
@@ -121,9 +122,7 @@ async def _(guard: Catch, call: Call, x: Any, guarded: Guarded) -> Any:
             raise
         caught = error
     try:
-        value = guard.handler(caught, x)
-        if inspect.isawaitable(value):
-            value = await guarded.within(value)
+        value = await guarded.within(called(f"{guarded.step.where}: catch", guard.handler, caught, x))
     except Exception as error:
         raise following(error, caught)
     guarded.tell("fallback", caught)

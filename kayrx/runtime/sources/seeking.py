@@ -11,6 +11,7 @@ from kayrx.nodes.ends import Lines
 from kayrx.nodes.place import threads
 from kayrx.nodes.replay import remaining
 from kayrx.nodes.values import EMPTY
+from kayrx.plan.probe import cursor_of
 from kayrx.runtime.sources.opening import READ_AHEAD, aiterate, in_thread, iterate
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Mark:
         """An item has gone its whole way, as far as its task takes it."""
         self.hand = False
         if place is EMPTY:
-            self.cursor, self.at = self.node.cursor(item), self.at + 1  # type: ignore[attr-defined]
+            self.cursor, self.at = cursor_of(self.node, item), self.at + 1  # type: ignore[arg-type]
         else:
             given = self.given + 1
             self.cursor, self.at = place

@@ -10,9 +10,10 @@ from kayrx.nodes import groups, time
 from kayrx.nodes.values import EMPTY
 from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
+from kayrx.plan.units import called
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
-from kayrx.runtime.stages.base import Emit, any_of, called, pop, stage
+from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 
 @stage.register(time.Debounce)
@@ -134,7 +135,7 @@ async def _(node: time.KeepAlive, run: Context, step: Step, lanes: Sequence[Gate
         elif lane.closed:
             return
         elif run.backend.now() >= due:
-            item = await called(node.item) if callable(node.item) else node.item
+            item = await called(step.where, node.item) if callable(node.item) else node.item
             if await emit(run.ledger.fresh(item, step.label)):
                 return
         else:
