@@ -113,7 +113,7 @@ def test_the_default_gate_holds_sixteen() -> None:
 
 
 def test_a_million_items_never_hold_more_than_the_declared_bounds(loop: str) -> None:
-    """From a fast source through a slow sink nothing but the declared gates can fill."""
+    """From a fast source through a slow sink nothing but the declared gates can fill (law 3)."""
     read = finished = most = 0
 
     def fast() -> Any:
@@ -244,7 +244,7 @@ def test_conflate_joins_and_loses_nothing(virtual: Virtual) -> None:
 
 
 def test_a_dropping_gate_reads_its_source_without_waiting_for_its_reader(virtual: Virtual) -> None:
-    """A gate that may drop is always a real one: its source is read at its own pace."""
+    """A gate that may drop is always a real one: its source is read at its own pace (ruling 7)."""
     read_at: list[float] = []
 
     async def main() -> None:
@@ -265,7 +265,7 @@ def test_a_dropping_gate_reads_its_source_without_waiting_for_its_reader(virtual
 
 
 def test_a_gate_that_can_be_pulled_has_no_queue() -> None:
-    """``block`` between nodes that never wait is pulled in one task: the source is read item by item."""
+    """``block`` between nodes that never wait is pulled in one task: the source is read item by item (ruling 7)."""
     seen: list[str] = []
     graph = (kx.source(iter(range(3))) >> kx.tap(lambda x: seen.append(f"a{x}")) >> kx.backpressure(16)
              >> kx.tap(lambda x: seen.append(f"b{x}")))
