@@ -25,7 +25,8 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     """
     steps = after_head(seg)
     waits = emit_waits(seg, gates, options)
-    ordered = not waits and any(is_pool(s) and getattr(s.node, "ordered", False) for s in seg.steps)
+    pool = next((s.node for s in seg.steps if is_pool(s)), None)
+    ordered = getattr(pool, "ordered", False) and not held_up(seg, gates, options)
     outs = [gates[i] for i in seg.outs]
     e = Emitter(options, awaits=waits)
     e.tail = lambda x: put(e, seg, outs, x)
@@ -79,6 +80,8 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     stands between the task and the call: each would cost every wait its price.
     """
     e.at(-1, None)
+    many = gives_many(seg)  # and others run in the middle of that
+    e.turn = "if run.due(): await crew.pause(number)"
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
     e.indent("try:")
@@ -93,7 +96,7 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
     e.indent("if not crew.alone:")
-    e.indent("if crew.only or crew.halted or number != crew.turn or done:")
+    e.indent(f"if crew.only or crew.halted or number != crew.turn or done{' or crew.sending' if many else ''}:")
     e.line("await crew.leave(number, x)")
     e.line("if crew.halted: break")
     e.line("continue")
@@ -107,6 +110,8 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.at(-1, None)
+    if many:
+        e.line("if done: await crew.drain()")
     e.close_loop()
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
@@ -146,11 +151,19 @@ def after_head(seg: Segment) -> Steps:
     return steps[at + 1:]
 
 
+def gives_many(seg: Segment) -> bool:
+    """True if one item of the head may become many, between which others want their turn."""
+    return any(s.node.expands or s.inner for s in after_head(seg))
+
+
 def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
-    """True if sending an item on may have to wait: for room below, for an async step, for a checkpoint, or for others
-    that want their turn, where one item of a stage becomes many."""
+    """True if sending an item on may have to wait: because it is `held_up`, or for others that want their turn."""
+    return gives_many(seg) or held_up(seg, gates, options)
+
+
+def held_up(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
+    """True if an item may have to wait on its way: for room below, for an async step, or for a checkpoint."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
-    many = seg.fed == "stage" and any(s.node.expands or s.inner for s in after_head(seg))  # a crew would lose `slices`
-    return fan or many or isinstance(options, Saving) \
+    return fan or isinstance(options, Saving) \
         or any(holds(gates[i].overflow) for i in seg.outs) or any(rests(s) for s in after_head(seg))

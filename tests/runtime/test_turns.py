@@ -41,6 +41,13 @@ async def at_once(x: Any) -> Any:
     return x
 
 
+async def later(x: Any) -> Any:
+    """The first is the last."""
+    for _ in range(5 - x):
+        await anyio.sleep(0)
+    return x
+
+
 def parse(x: Any) -> Any:
     return kx.source([1]) >> kx.flat_map(x) >> kx.filter(none)
 
@@ -62,6 +69,12 @@ TASKS: dict[str, Shape] = {
     "before a crew": lambda: kx.source(endless) >> kx.filter(none) >> kx.map(at_once, concurrency=3),
     "before an unordered crew": lambda: parse(endless) >> kx.map(at_once, concurrency=3, ordered=False),
     "before threads": lambda: parse(endless) >> kx.map(str, on=kx.threads(2)),
+    "behind a crew": lambda: kx.source([1]) >> kx.map(at_once, concurrency=3) >> kx.flat_map(endless)
+    >> kx.filter(none),
+    "behind calls that wait": lambda: kx.source([1, 2, 3]) >> kx.map(later, concurrency=3) >> kx.flat_map(endless)
+    >> kx.filter(none),
+    "behind an unordered crew": lambda: kx.source([1]) >> kx.map(at_once, concurrency=3, ordered=False)
+    >> kx.flat_map(endless) >> kx.filter(none),
     "behind a join": lambda: kx.merge(kx.source([1]), kx.source([1])) >> kx.flat_map(endless) >> kx.filter(none),
     "a unit": lambda: kx.source([1]) >> kx.unit(kx.flat_map(endless) >> kx.filter(none)) >> kx.retry(2, on=OSError)
     >> kx.map(at_once),

@@ -19,7 +19,7 @@ from kayrx.plan.shapes import END, WAIT
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
-from kayrx.runtime.crews.placed import placed
+from kayrx.runtime.crews.placed import placed, with_ids
 from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.guards.many import outputs
 from kayrx.runtime.guards.sent import past_marks
@@ -60,18 +60,7 @@ class Crew:
                 entry = segment.head.label if segment.head else step.label
                 self.source = (item if item is WAIT else (run.enter(entry), item) for item in source)
             if isinstance(node, Map) and node.on is None:
-                self.fn = self.with_ids(self.fn)
-
-    def with_ids(self, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        """``fn`` over (id, item) pairs, as they are in a run that tells the fate of every item."""
-        async def call(pair: Any) -> Any:
-            self.run.item, item = pair
-            value = await fn(item)
-            if value is DROPPED:
-                self.run.fate(pair[0], "filtered", self.step.label)
-                return DROPPED
-            return pair[0], value
-        return call
+                self.fn = with_ids(self, self.fn)
 
     @property
     def rests(self) -> bool:
@@ -232,6 +221,10 @@ class Crew:
                 await self.idle_until_woken()
             self.joined()
             return
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Send the results whose turn has come."""
         self.sending = True
         while (number := self.turn) in self.done:
             value = self.done.pop(number)
@@ -242,6 +235,12 @@ class Crew:
             self.turn += 1
         self.sending = False
         self.wake_idle()
+
+    async def pause(self, number: int) -> None:
+        """Let others run in the middle of a result's way; the results behind it wait for `drain`."""
+        self.only, self.alone, self.turn, self.sending = False, False, number + 1, True
+        await self.run.rest()
+        self.sending = False
 
     async def as_done(self) -> None:
         """Results leave as they come."""
