@@ -111,7 +111,10 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     flow(e, steps, 0, "x")
     e.at(-1, None)
     if many:
-        e.line("if done: await crew.drain()")
+        e.indent(f"if done{''.join(f' and not {flag}' for flag in sorted(set(e.flags.values())))}:")
+        e.line("await crew.drain()")
+        e.line("if crew.halted: break")
+        e.dedent()
     e.close_loop()
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
