@@ -173,7 +173,8 @@ class Emitter:
         self.line(f"{turns} -= 1")
         self.indent(f"if not {turns}:")
         self.line(f"{turns} = 32")
-        self.line(self.turn)
+        for line in self.turn.splitlines():
+            self.line(line)
         if self.over:
             self.line(f"if {self.over}: break")
         self.dedent()

@@ -80,10 +80,14 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     stands between the task and the call: each would cost every wait its price.
     """
     e.at(-1, None)
-    many = gives_many(seg)  # and others run in the middle of that
-    e.turn = "if run.due(): await crew.pause(number)"
+    many = gives_many(seg)
+    # In the middle of a result every other worker would take an item and then wait, so that is for the long ones.
+    e.turn = "looks, rests = looks - 1, run.due()\n" \
+        "if rests and (looks < 1 or run.late()): looks, rests = 8, await crew.pause(number)"
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+    if many:
+        e.line("looks, rests = 8, False")
     e.indent("try:")
     e.indent("while await crew.in_order():")
     e.line("crew.begin()")
@@ -111,8 +115,13 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     flow(e, steps, 0, "x")
     e.at(-1, None)
     if many:
-        e.indent(f"if done{''.join(f' and not {flag}' for flag in sorted(set(e.flags.values())))}:")
-        e.line("await crew.drain()")
+        e.line("looks = 8")
+        e.indent(f"if {'(done or rests)' + ''.join(f' and not {flag}' for flag in sorted(set(e.flags.values())))}:")
+        e.line("if done: await crew.drain()")
+        e.indent("if rests:")
+        rested(e)
+        e.line("rests = False")
+        e.dedent()
         e.line("if crew.halted: break")
         e.dedent()
     e.close_loop()
@@ -127,9 +136,7 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     e.line("return")
     e.dedent()
     e.indent("if run.due():")
-    e.line("crew.end()")
-    e.line("await run.rest()")
-    e.line("crew.begin()")
+    rested(e)
     e.dedent()
     e.line("elif not crew.only: crew.begin()")
     e.dedent()
@@ -139,6 +146,13 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     e.line("except BaseException as error: crew.broken(error)")
     e.line("finally: crew.gone()")
     e.dedent()
+
+
+def rested(e: Emitter) -> None:
+    """A worker without an item lets others run."""
+    e.line("crew.end()")
+    e.line("await run.rest()")
+    e.line("crew.begin()")
 
 
 def turns(seg: Segment) -> bool:

@@ -96,7 +96,11 @@ class Context:
     def due(self) -> bool:
         """True if this task has had its 256 items or 5 ms; asked every 32 items."""
         self._looks += 1
-        return self._looks >= self.looks_per_rest or self.pace() - self._since > SLICE
+        return self._looks >= self.looks_per_rest or self.late()
+
+    def late(self) -> bool:
+        """True if it has had its 5 ms."""
+        return self.pace() - self._since > SLICE
 
     async def rest(self) -> None:
         """Let the other tasks of the loop run."""

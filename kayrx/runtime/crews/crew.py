@@ -236,11 +236,12 @@ class Crew:
         self.sending = False
         self.wake_idle()
 
-    async def pause(self, number: int) -> None:
-        """Let others run in the middle of a result's way; the results behind it wait for `drain`."""
+    async def pause(self, number: int) -> bool:
+        """Let others run in the middle of a result's way; those behind wait for `drain`.  False: no rest is due now."""
         self.only, self.alone, self.turn, self.sending = False, False, number + 1, True
         await self.run.rest()
         self.sending = False
+        return False
 
     async def as_done(self) -> None:
         """Results leave as they come."""
