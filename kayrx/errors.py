@@ -45,7 +45,11 @@ class WorkerDied(RunError):
 
 
 class CallTimeout(RunError, TimeoutError):
-    """A ``timeout`` guard ran out; ``which`` is ``first``, ``idle`` or ``total``."""
+    """A ``timeout`` guard ran out; ``which`` is ``first``, ``idle`` or ``total``.
+
+    As Python's own TimeoutError it is an OSError: a guard with ``on=OSError`` takes it, one with ``on=ConnectionError``
+    does not.
+    """
 
     def __init__(self, message: str, which: str = "total") -> None:
         super().__init__(message)
@@ -66,6 +70,10 @@ class CircuitOpen(RunError):
 
 class BulkheadFull(RunError):
     """A ``bulkhead`` has as many calls under way and waiting as it was made for: the call was not made."""
+
+
+class Misused(RunError, TypeError):
+    """A function gave what its node cannot use: a mistake in the program, which no guard takes for an item's."""
 
 
 class MissingDependency(KayrxError, ImportError):

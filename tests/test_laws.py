@@ -5,7 +5,9 @@ A new node gets a row in one of the two tables.  Random graphs of many nodes are
 
 from __future__ import annotations
 
+import io
 import operator
+import pickle
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import accumulate, chain, dropwhile, groupby, pairwise, takewhile
@@ -365,3 +367,25 @@ def test_a_call_is_a_run_over_one_item(name: str) -> None:
     graph, oracle = SYNC[name]
 
     assert [graph(x) for x in (3, 3, -1)] == [oracle([x]) for x in (3, 3, -1)]
+
+
+@pytest.mark.parametrize("name", [n for n in (*SYNC, *ASYNC, *SIDES) if "dead_letter" not in n])  # into a live list
+def test_a_node_travels_if_its_functions_do(name: str) -> None:
+    """Beside functions a node holds values that pickle (laws 1 and 2): what arrives is equal, and so is its plan."""
+    graph, functions, sent = {**SYNC, **ASYNC, **SIDES}[name][0], [], io.BytesIO()
+
+    class There(pickle.Pickler):
+        def persistent_id(self, thing: Any) -> int | None:
+            if not (callable(thing) and hasattr(thing, "__code__")):
+                return None
+            functions.append(thing)
+            return len(functions) - 1
+
+    class Back(pickle.Unpickler):
+        def persistent_load(self, number: Any) -> Any:
+            return functions[number]
+
+    There(sent).dump(graph)
+    arrived = Back(io.BytesIO(sent.getvalue())).load()
+    assert arrived == graph
+    assert str(arrived.explain()) == str(graph.explain())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from kayrx.io import records
 from kayrx.io.codecs import json_codec
 from kayrx.io.letters import json_letters, sqlite_letters
 from kayrx.nodes.guards import DeadLetter
-from kayrx.nodes.letters import Letter, Replayed
+from kayrx.nodes.letters import Letter, Replayed, Unread
 from kayrx.plan.reentry import Reentries
 
 SHOWN = 70    # characters of an item or error in a list
@@ -30,8 +31,9 @@ letters = typer.Typer(name="letters", no_args_is_help=True, help="Dead letters: 
 Target = Annotated[str, typer.Argument(metavar="APP:GRAPH", help="The module and the graph in it, as in `app:graph`.")]
 Store = Annotated[Path | None, typer.Option(
     "--store", help="The file, if the graph has several stores: JSON lines if it ends in .jsonl, else SQLite.")]
-Node = Annotated[str | None, typer.Option("--node", help="Only letters of this node.")]
+Node = Annotated[str | None, typer.Option("--node", help="Only letters of this node: `g.parse`, or `parse` alone.")]
 Kind = Annotated[str | None, typer.Option("--error", help="Only letters of this type of error, as in `ValueError`.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only so many of them.")]
 Done = Annotated[bool, typer.Option("--done", help="Those that are done instead of those that are open.")]
 
 
@@ -42,7 +44,7 @@ class Choice:
         self.node, self.kind, self.ids = node, kind, ids
 
     def __call__(self, letter: Letter) -> bool:
-        return self.node in (None, letter.node) and self.kind in (None, letter.kind) \
+        return (self.node is None or f".{letter.node}".endswith(f".{self.node}")) and self.kind in (None, letter.kind) \
             and (not self.ids or letter.id in self.ids)
 
 
@@ -51,6 +53,8 @@ def told() -> Iterator[None]:
     """An error that the user can do something about is one line, and ends the command with 1."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # who read has seen enough (`| head`)
     except (KayrxError, OSError, LookupError, sqlite3.Error) as error:
         say("; ".join([f"error: {error}", *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
@@ -88,16 +92,18 @@ def store_of(graph: Graph[Any, Any], path: Path | None) -> Any:
 
 @letters.command("list")
 def list_letters(target: Target, store: Store = None, node: Node = None, error: Kind = None,
-                 done: Done = False) -> None:
+                 limit: Limit = None, done: Done = False) -> None:
     """List letters, the oldest first."""
     with told():
-        count = 0
-        for letter in store_of(graph_at(target), store).items(done):
-            if Choice(node, error)(letter):
-                count += 1
-                say(f"{letter.id}\n    {short(item_text(letter))}\n    {short(f'{letter.kind}: {letter.error}')}"
-                    f"; {letter.attempts} attempt{'s' * (letter.attempts != 1)}, {moment(letter)}")
-        typer.echo(f"{count} {'done' if done else 'open'}")
+        count, what = 0, "done" if done else "open"
+        for letter in filter(Choice(node, error), store_of(graph_at(target), store).items(done)):
+            if count == limit:
+                typer.echo(f"the first {count} {what}")
+                return
+            count += 1
+            say(f"{letter.id}\n    {short(item_text(letter))}\n    {short(f'{letter.kind}: {letter.error}')}"
+                f"; {letter.attempts} attempt{'s' * (letter.attempts != 1)}, {moment(letter)}")
+        typer.echo(f"{count} {what}")
 
 
 @letters.command("show")
@@ -132,8 +138,27 @@ def replay_letters(
         report: Replayed = found.replay(what, where=Choice(node, error, ids), graph=graph)
         typer.echo(f"{report.done} done, {report.again} failed again, {report.left} left; "
                    f"{report.others} of other graphs")
+        if report.left:
+            for why, count in reasons(found, filter(Choice(node, error, ids), what.items()), graph).items():
+                say(f"left: {count} {why}")
         if report.again or report.left:
             raise typer.Exit(1)
+
+
+def reasons(graph: Graph[Any, Any], left: Iterator[Letter], name: str | None) -> Counter[str]:
+    """Why letters of a graph stay as they were, and how many."""
+    entries = Reentries(graph.nodes).entries
+    ours = {name} if name is not None else {known for entry in entries.values() for known in entry.graphs}
+    has = ", ".join(map(repr, entries))
+    found: Counter[str] = Counter()
+    for letter in left:
+        if letter.graph not in ours:
+            continue
+        if letter.node not in entries:
+            found[f"of the node {letter.node!r}, which the graph does not have; those with letters are {has}"] += 1
+        elif isinstance(letter.item, Unread):
+            found[f"of which only a text was kept ({letter.item.form}): replay them by hand, then mark_done(id)"] += 1
+    return found
 
 
 @letters.command("export")

@@ -10,12 +10,18 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, I
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeAlias, TypeVar, overload
 
 from kayrx.door import floor
 from kayrx.errors import GraphError
 from kayrx.graph import join as joins
 from kayrx.graph.node import Node, Opens
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+Unit = TypeVar("Unit")
 
 if TYPE_CHECKING:
     from reactivex import Observable
@@ -27,11 +33,7 @@ if TYPE_CHECKING:
     from kayrx.runtime.rx.subject import Subscription
     from kayrx.runtime.streams.publisher import Processor, Publisher
 
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
-R = TypeVar("R", covariant=True)
-T = TypeVar("T")
-Unit = TypeVar("Unit")
+    Given: TypeAlias = Iterable[T] | AsyncIterable[T] | Observable[T] | Pushing[T] | Feed[T]
 
 
 def first_call(graph: Graph[Any, Any], item: Any) -> list[Any]:
@@ -68,22 +70,20 @@ class Graph(Generic[In, Out]):
     def __rshift__(self, other: Callable[[Out], T]) -> Graph[In, T]: ...
     @overload
     def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
-    @overload  # what mypy makes of `take(2).named("few")`: a call on a generic has no context to infer from
-    def __rshift__(self, other: Graph[Never, Never]) -> Graph[In, Any]: ...
-    @overload
-    def __rshift__(self, other: Sink[Never, list[Never]]) -> Any: ...
     def __rshift__(self, other: Any) -> Any:
         right = other if isinstance(other, Graph) else floor("sugar").right(other)
         return graph_of(joins.join(self.nodes, right.nodes))
 
-    def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
-                    ) -> Graph[Never, Out]:
+    def __rrshift__(self, other: Given[In]) -> Graph[Never, Out]:
         if isinstance(other, list) and other and all(isinstance(g, Graph) for g in other):
-            fed = joins.feed(other, self.nodes)
-            return graph_of(fed) if fed else graph_of(joins.join(floor("sugar").right(other).nodes, self.nodes))
+            return graph_of(joins.feed(other, self.nodes) or joins.join(floor("sugar").right(other).nodes, self.nodes))
         return graph_of(joins.join(floor("sugar").left(other).nodes, self.nodes))
 
-    def named(self, name: str) -> Self:
+    @overload  # of `take(2).named("few")` mypy makes this: a call on a generic has no context to infer from
+    def named(self: Graph[Never, Never], name: str) -> Graph[Any, Any]: ...
+    @overload
+    def named(self, name: str) -> Self: ...
+    def named(self, name: str) -> Any:
         """The same graph under a name; behaviour never changes.
 
         One node takes the name; in a longer series every node gets it as a prefix, so names nest:
@@ -161,7 +161,9 @@ class Graph(Generic[In, Out]):
         """Send the open letters of this graph in again, each at the node that failed, and mark those done that
         get through; one that fails again stays, with raised attempts.
 
-        Runs:   all below the node, with fresh state, once for each node that has letters; nothing above it.
+        Runs:   all below the node, with fresh state, once for each node that has letters; nothing above it.  What
+                failed inside a group goes through the rest of its body as a group of its own; inside a guarded unit
+                or a graph of a `fallback`, through the rest of that without the guards around.
         Again:  a letter is marked once its item was delivered, so one that was done is not sent in again; after
                 a kill in between it is: at least once, and ``letter.id`` tells.
         In:     ``where(letter)`` chooses; ``graph`` is the name to look for, if not this graph's own (a letter's
@@ -279,8 +281,12 @@ class Sink(Graph[In, Nothing], Generic[In, R]):
         def run(self, **options: Any) -> R: ...
         def __await__(self) -> Generator[Any, Any, R]: ...
         def __rshift__(self, other: Guards[Any]) -> Sink[In, R]: ...  # type: ignore[override]
-        def __rrshift__(self, other: Iterable[In] | AsyncIterable[In] | Observable[In] | Pushing[In] | Feed[In]
-                        ) -> Sink[Never, R]: ...
+        def __rrshift__(self, other: Given[In]) -> Sink[Never, R]: ...
+        @overload
+        def named(self: Sink[Never, list[Never]], name: str) -> Sink[Any, list[Any]]: ...
+        @overload
+        def named(self, name: str) -> Self: ...
+        def named(self, name: str) -> Any: ...
         __aiter__ = None  # type: ignore[assignment]
 
 

@@ -91,8 +91,11 @@ def head(line: bytes) -> tuple[str, ...]:
     found = HEAD.match(line)
     if found is None or int(found[1], 16) != crc32(found[2]):
         raise Damaged
+    key = found[3]
     try:
-        told = json.loads(line)["done"] if found[3] is None else [json.loads(b'"%b"' % found[3]), found[4].decode()]
+        if key is not None and b"\\" not in key:
+            return key.decode(), found[4].decode()
+        told = json.loads(line)["done"] if key is None else [json.loads(b'"%b"' % key), found[4].decode()]
     except UNREADABLE as error:
         raise Damaged from error
     if not all(isinstance(each, str) for each in told):

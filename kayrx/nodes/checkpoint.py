@@ -68,13 +68,14 @@ def checkpoint(store: CheckpointStore | Opens, *, every: int = 1000, seconds: fl
     When:    after ``every`` items have come here, and once ``seconds`` have passed (seen when an item comes);
              always when a source has ended or the run is stopped.  Without ``resume=True`` a run begins anew and
              forgets what was saved.
-    Kept:    scan, reduce, stateful_map, distinct, take, skip, buffer, sliding, window_by, group_by, to_list ... by
-             the names of their nodes, and the cursor of each source, in one transaction.
+    Kept:    scan, reduce, stateful_map, distinct, take, skip, buffer, sliding, window_by, group_by, zip,
+             combine_latest, to_list ... by the names of their nodes, and the cursor of each source, in one
+             transaction.
     Again:   state counts each item once; what was sent after the last checkpoint is sent again (at least once).  A
              file that is written to by ``sink`` is flushed first.
              `Run.stop` saves, then flushes what buffers hold: the run that resumes gives that again, filled.
     Price:   all that is held is written each time; calls under way are waited for first.  `explain` has both.
-    Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a debounce, a zip,
+    Raises:  CompileError for a source that cannot go back, and for a node that cannot be saved (a debounce, a concat,
              a gate that drops); RunError when resumed, naming the node, if graph and checkpoint do not fit; RunError
              for a state that the store's codec cannot write; what the store raises.  CompileError for any
              other use than by run, collect, await, start and stream.

@@ -17,7 +17,7 @@ from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node, Resource
 from kayrx.nodes.place import Placement, Processes
 from kayrx.nodes.replay import FileLines, Items, Replayable
-from kayrx.nodes.values import needs_function, span, whole
+from kayrx.nodes.values import needs_function, span, taking, whole
 
 if TYPE_CHECKING:
     from reactivex import Observable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 S = TypeVar("S", contravariant=True)
-METHODS = ("append", "put", "write")
 
 
 class Appends(Protocol[S]):
@@ -61,6 +60,8 @@ class Source(Node):
     used: list[bool] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.what, Graph):
+            raise GraphError("source(x): a graph is no items; one that begins with a source is written as it is")
         if self.kind == "nothing":
             raise GraphError(f"source(x): a {type(self.what).__name__} gives no items; x is an iterable, "
                              "an async iterable, a callable that gives one, an Observable or a publisher")
@@ -72,24 +73,18 @@ class Source(Node):
     @property
     def kind(self) -> str:
         """observable, publisher, async, iterable, replayable, callable or nothing."""
-        if is_observable(self.what):
-            return "observable"
-        if is_publisher(self.what):
-            return "publisher"
-        if isinstance(self.what, AsyncIterable):
-            return "async"
-        if isinstance(self.what, Iterable):
-            return "iterable"
-        if isinstance(self.what, Replayable):
-            return "replayable"
-        return "callable" if callable(self.what) else "nothing"
+        kinds: dict[str, Any] = {"async": AsyncIterable, "iterable": Iterable, "replayable": Replayable,
+                                 "callable": Callable}
+        if is_observable(self.what) or is_publisher(self.what):
+            return "observable" if is_observable(self.what) else "publisher"
+        return next((name for name, kind in kinds.items() if isinstance(self.what, kind)), "nothing")
 
     @property
     def replayable(self) -> Replayable[Any] | None:
         """How to read the source again from a cursor; None for what can be read but once."""
         if self.kind == "replayable":
             return self.what  # type: ignore[no-any-return]
-        return Items(self.what) if isinstance(self.what, (list, tuple, range, str)) else None
+        return Items(self.what, self.where) if isinstance(self.what, (list, tuple, range, str)) else None
 
     @property
     def local(self) -> bool:
@@ -132,7 +127,7 @@ class Lines(Node):
 
     @property
     def replayable(self) -> Replayable[str]:
-        return FileLines(self.path)
+        return FileLines(self.path, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +153,19 @@ class SinkTo(Node):
     target: Any
 
     def __post_init__(self) -> None:
-        if self.method is None and not callable(self.target) and not isinstance(self.target, Resource):
+        if not callable(self.take) and not isinstance(self.target, Resource):
             raise GraphError(f"sink(target): a {type(self.target).__name__} takes no items; "
                              "give a function, a list, a file open for writing or a queue")
 
     @property
     def method(self) -> str | None:
         """The method of the target that takes an item: append, put or write; None for a function."""
-        return next((m for m in METHODS if hasattr(self.target, m)), None)
+        return taking(self.target)
+
+    @property
+    def take(self) -> Any:
+        """What is called with each item; a resource is what opens it."""
+        return getattr(self.target, self.method) if self.method else self.target
 
     @property
     def local(self) -> bool:
@@ -287,6 +287,8 @@ def sink(target: Any) -> Any:
     Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function
              or resource.
     Order:   one item after another; the item is delivered when the call has returned.
+    Back:    a `Retract` cuts a file off where the items began that it takes back; until then who reads the file
+             sees them.  A list, a queue and a function get the marker.
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2]) >> kx.sink([])).run()

@@ -10,7 +10,7 @@ from kayrx.errors import GraphError
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node
-from kayrx.nodes.values import is_async, needs_function, span, whole
+from kayrx.nodes.values import is_async, must_be_given, needs_function, span, whole
 
 T = TypeVar("T")
 Named = Literal["block", "drop_oldest", "drop_newest", "latest", "error"]
@@ -24,6 +24,11 @@ class Conflate:
 
     def __post_init__(self) -> None:
         needs_function("conflate", "fn", self.fn)
+
+    def joined(self, waiting: Any, item: Any) -> Any:
+        value = self.fn(waiting, item)
+        must_be_given("conflate", value, "items are joined at once, by a synchronous function")
+        return value
 
     def __str__(self) -> str:
         return "conflate"

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from kayrx.errors import GraphError
+from kayrx.errors import GraphError, Misused
 from kayrx.graph.graph import Guards, one
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.backoffs import AT_ONCE, JITTERS, Backoff, Jitter
-from kayrx.nodes.values import is_async, is_generator, span, whole
+from kayrx.nodes.values import is_async, is_generator, must_be_given, span, whole
 
 T = TypeVar("T")
 Errors = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -86,9 +86,13 @@ def check_resume(word: str, resume: str, verify: bool) -> None:
 
 def matches(on: Errors, error: Exception) -> bool:
     """True if ``error`` is one that ``on`` (types or a predicate) asks for."""
+    if isinstance(error, Misused):
+        return False
     if isinstance(on, (type, tuple)):
         return isinstance(error, on)
-    return bool(on(error))
+    answer = on(error)
+    must_be_given("on=", answer, "an error is told apart at once, by a synchronous function")
+    return bool(answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,8 @@ class Replayed(NamedTuple):
 
     ``done``     letters that were handled and are marked so
     ``again``    letters that failed again, with raised attempts
-    ``left``     letters that stay as they were: only a text of the item was kept, the node is no more there or
-                 stands inside a group or a loop, or the graph let go before it came to them
+    ``left``     letters that stay as they were: only a text of the item was kept, the node is no more there, or the
+                 graph let go before it came to them
     ``others``   open letters in the store that are other graphs'
     ``results``  what the sinks gave, one for each node that was entered
     """

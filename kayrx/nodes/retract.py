@@ -10,14 +10,18 @@ from kayrx.graph.node import Node
 from kayrx.nodes.values import whole
 
 T = TypeVar("T")
+REACH = 65_536
+"""How many items a filter and a file know of the last, so that a mark can take them back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retract:
     """The last ``count`` items are taken back: attempt ``attempt`` of the unit ``node`` sent them, and failed.
 
-    It stands in the stream where the attempt ended.  `map` and `tap` pass it by, gates and fan-outs carry it, and
-    sinks get it; any node that would lose count of what is taken back is a CompileError: write `settled` before it.
+    It stands in the stream where the attempt ended.  `map`, `tap`, `timestamp`, `delay` and `rate_limit` pass it
+    by, `filter` gives it the number of what has passed, gates and fan-outs carry it, a file that can seek is cut off by
+    `sink`, and other sinks get it.  Any node that would lose count of what is taken back is a CompileError: write
+    `settled` before it.
 
     >>> Retract(2, "answer", 1)
     Retract(count=2, node='answer', attempt=1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from kayrx.errors import GraphError
+from kayrx.errors import GraphError, Misused
 from kayrx.graph.expr import Expr
 
 
@@ -41,6 +41,19 @@ def needs_function(word: str, name: str, value: object) -> None:
     """Raise GraphError unless ``value`` can be called."""
     if not callable(value):
         raise GraphError(f"{word}({name}): {name} must be a function, got {type(value).__name__}")
+
+
+def taking(target: object) -> str | None:
+    """The method of an object that takes an item: append, put or write; None for a function."""
+    return next((m for m in ("append", "put", "write") if hasattr(target, m)), None)
+
+
+def must_be_given(where: str, value: object, remedy: str) -> None:
+    """Raise Misused for an awaitable: nobody would wait for it, and as an answer it is always yes (ruling 24)."""
+    if hasattr(value, "__await__"):
+        if hasattr(value, "close"):
+            value.close()
+        raise Misused(f"{where}: a function returned an awaitable and looks synchronous; {remedy}")
 
 
 def unwrapped(fn: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kayrx.graph.expr import Expr
 from kayrx.nodes.derived import one_more
-from kayrx.nodes.values import is_async
+from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.inline import source_of
 from kayrx.plan.plan import Options, Step
 
@@ -52,6 +52,8 @@ class Emitter:
         self.probed: dict[str, Step] = {}
         self.flags: dict[int, str] = {}
         self.ident = "i"
+        self.turn = "if run.due(): await run.rest()" if awaits else ""  # how a loop in an item lets others run
+        self.over = ""  # true once nobody wants what comes out
         self.saves = ""  # "whole", "part" or "body", where a barrier may come (see `keeping`)
         self.tail: Callable[[str], None] = lambda x: None
 
@@ -108,16 +110,20 @@ class Emitter:
         if self.options.inline and (text := source_of(fn, args)):
             return text
         name = self.param(hint, fn)
-        return f"{'await ' if (is_async(fn) if waits is None else waits) else ''}{name}({', '.join(args)})"
+        if is_async(fn) if waits is None else waits:
+            return f"await {name}({', '.join(args)})"
+        return f"{self.probed_param(name, fn)}({', '.join(args)})"
 
-    def probe(self, text: str) -> None:
-        """Have the first result of a plain call checked: an awaitable there is a mistake."""
-        name, called, _ = text.partition("(")
-        if called and name in self.params and self.step is not None:
+    def probed_param(self, name: str, fn: Callable[..., Any]) -> str:
+        """The parameter, whose first result is looked at: an awaitable there is a mistake (ruling 24)."""
+        if self.step is not None and not is_async_generator(fn):
             self.probed[name] = self.step
+        return name
 
-    def attempt(self, target: str, text: str, unit: Callable[..., Any], *args: str, drops: bool = False) -> None:
+    def attempt(self, target: str, text: str, unit: Callable[..., Any] | str, *args: str, drops: bool = False) -> None:
         """``target = text``, inside the guards of the step; ``unit(*args)`` is the same call, for retries.
+
+        A unit that is known only when the run begins is told by the name of its variable.
 
         Only an exception enters the guards, unless one of them bounds every call.  ``drops`` says that the call
         itself may give DROPPED.
@@ -128,7 +134,7 @@ class Emitter:
             self.line(f"{target} = {text}")
             return
         guard = self.state("guard", f"run.guard({self.param('guards', step)})")
-        fn = self.param("u", unit)
+        fn = unit if isinstance(unit, str) else self.param("u", unit)
         wait = "await " if self.awaits else ""
         tuple_ = f"({', '.join(args)},)"
         stands = any(g.stands for g in step.guards)
@@ -153,9 +159,25 @@ class Emitter:
 
     # -- items -----------------------------------------------------------------------------------
 
-    def open_loop(self, header: str, go_on: str = "continue", leave: str = "break") -> None:
+    def open_loop(self, header: str, *, many: bool = True) -> None:
+        """A loop; one over ``many`` items of a node takes turns with other tasks (ruling 26)."""
         self.indent(header)
-        self.loops.append(Loop(go_on, leave))
+        self.loops.append(Loop("continue", "break"))
+        if many and self.turn:
+            self.take_turns()
+
+    def take_turns(self) -> None:
+        """Every 32 items it is looked at whether others should run."""
+        turns = f"turns{max(self.number, 0)}"
+        self.states.setdefault(turns, "32")
+        self.line(f"{turns} -= 1")
+        self.indent(f"if not {turns}:")
+        self.line(f"{turns} = 32")
+        for line in self.turn.splitlines():
+            self.line(line)
+        if self.over:
+            self.line(f"if {self.over}: break")
+        self.dedent()
 
     def open_async_loop(self, y: str, many: str) -> None:
         """A loop over an async iterator, which is closed in this very task however it is left."""
@@ -200,6 +222,10 @@ class Emitter:
     @property
     def label(self) -> str:
         return repr(self.step.label) if self.step is not None else "None"
+
+    @property
+    def where(self) -> str:
+        return self.step.where if self.step is not None else "?"
 
     def fate(self, what: str) -> None:
         """Tell what became of the item."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kayrx.nodes.flow import holds
+from kayrx.nodes.transform import Map, Tap
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.keeping import meets
@@ -24,7 +25,8 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     """
     steps = after_head(seg)
     waits = emit_waits(seg, gates, options)
-    ordered = not waits and any(is_pool(s) and getattr(s.node, "ordered", False) for s in seg.steps)
+    pool = next((s.node for s in seg.steps if is_pool(s)), None)
+    ordered = getattr(pool, "ordered", False) and not held_up(seg, gates, options)
     outs = [gates[i] for i in seg.outs]
     e = Emitter(options, awaits=waits)
     e.tail = lambda x: put(e, seg, outs, x)
@@ -59,7 +61,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
         e.line(foot)
         e.dedent()
     if ordered:
-        sliced(e, steps, drops=options.events or any(s.guards for s in seg.steps))
+        sliced(e, seg, steps, drops=options.events or any(s.guards for s in seg.steps))
     e.indent("def over():")
     e.line("nonlocal ended")
     e.line("ended = True")
@@ -70,7 +72,7 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     return link(e, steps, "run, outs", extra=("ended = False",), foot=(foot,))
 
 
-def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
+def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     """``slices(crew, source, fn, done)``: a worker that takes, calls and hands over in one loop, as long as it lives.
 
     The way of an item is written into the loop, so a result whose turn has come costs no further call, and
@@ -78,19 +80,27 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     stands between the task and the call: each would cost every wait its price.
     """
     e.at(-1, None)
+    many = gives_many(seg)
+    # In the middle of a result every other worker would take an item and then wait, so that is for the long ones.
+    e.turn = "looks, rests = looks - 1, run.due()\n" \
+        "if rests and (looks < 1 or run.late()): looks, rests = 8, await crew.pause(number)"
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
+    if many:
+        e.line("looks, rests = 8, False")
     e.indent("try:")
     e.indent("while await crew.in_order():")
     e.line("crew.begin()")
     e.indent("while not crew.halted:")
     e.line("item = END")
-    e.open_loop(f"for item in islice(source, {batch(e.options)}):")
+    e.open_loop(f"for item in islice(source, {batch(e.options)}):", many=False)
+    if turns(seg):
+        e.line("if item is WAIT: break")
     e.line("number = crew.started")
     e.line("crew.started = number + 1")
     e.line("x = await fn(item)")
     e.indent("if not crew.alone:")
-    e.indent("if crew.only or crew.halted or number != crew.turn or done:")
+    e.indent(f"if crew.only or crew.halted or number != crew.turn or done{' or crew.sending' if many else ''}:")
     e.line("await crew.leave(number, x)")
     e.line("if crew.halted: break")
     e.line("continue")
@@ -104,6 +114,16 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
         e.line("i, x = x")
     flow(e, steps, 0, "x")
     e.at(-1, None)
+    if many:
+        e.line("looks = 8")
+        e.indent(f"if {'(done or rests)' + ''.join(f' and not {flag}' for flag in sorted(set(e.flags.values())))}:")
+        e.line("if done: await crew.drain()")
+        e.indent("if rests:")
+        rested(e)
+        e.line("rests = False")
+        e.dedent()
+        e.line("if crew.halted: break")
+        e.dedent()
     e.close_loop()
     if e.flags:
         e.indent(f"if {' or '.join(sorted(set(e.flags.values())))}:")
@@ -116,9 +136,7 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     e.line("return")
     e.dedent()
     e.indent("if run.due():")
-    e.line("crew.end()")
-    e.line("await run.rest()")
-    e.line("crew.begin()")
+    rested(e)
     e.dedent()
     e.line("elif not crew.only: crew.begin()")
     e.dedent()
@@ -130,6 +148,19 @@ def sliced(e: Emitter, steps: Steps, *, drops: bool) -> None:
     e.dedent()
 
 
+def rested(e: Emitter) -> None:
+    """A worker without an item lets others run."""
+    e.line("crew.end()")
+    e.line("await run.rest()")
+    e.line("crew.begin()")
+
+
+def turns(seg: Segment) -> bool:
+    """True if the steps before the pool of a crew may keep it from its turn: of many items they may give none."""
+    pool = next((i for i, s in enumerate(seg.steps) if is_pool(s)), 0)
+    return any(not isinstance(s.node, (Map, Tap)) for s in seg.steps[:pool])
+
+
 def after_head(seg: Segment) -> Steps:
     """The steps that `emitting` writes: all of a stage's, and those after the pool of a crew."""
     steps = seg.runs[-1]
@@ -137,8 +168,18 @@ def after_head(seg: Segment) -> Steps:
     return steps[at + 1:]
 
 
+def gives_many(seg: Segment) -> bool:
+    """True if one item of the head may become many, between which others want their turn."""
+    return any(s.node.expands or s.inner for s in after_head(seg))
+
+
 def emit_waits(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
-    """True if sending an item on may have to wait: for room below, for an async step, or for a checkpoint."""
+    """True if sending an item on may have to wait: because it is `held_up`, or for others that want their turn."""
+    return gives_many(seg) or held_up(seg, gates, options)
+
+
+def held_up(seg: Segment, gates: Sequence[Gate], options: Options) -> bool:
+    """True if an item may have to wait on its way: for room below, for an async step, or for a checkpoint."""
     fan = seg.fan is not None and (any(is_async(fn) for fn in seg.fan.node.functions)
                                    or getattr(seg.fan.node, "replay", None) is not None)
     return fan or isinstance(options, Saving) \

@@ -10,10 +10,11 @@ from math import prod
 from typing import Any
 
 from kayrx.graph.graph import Graph
-from kayrx.graph.node import Node
-from kayrx.nodes import ends, flow, guards, instead, limits, switch, time, transform, until, windows
+from kayrx.graph.node import Node, Resource
+from kayrx.nodes import ends, flow, groups, guards, instead, limits, select, switch, time, transform, until, windows
 from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.nodes.place import Processes, Threads
+from kayrx.nodes.retract import REACH
 from kayrx.nodes.units import Unit
 from kayrx.plan import cut
 from kayrx.plan.keeping import checkpoint_of, stateful_steps
@@ -58,6 +59,7 @@ def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
         for step in run:
             if step.guards:
                 yield f"  {step.label}: {chain(step)}"
+            yield from inside(step)
     if segment.head is not None and segment.head.guards:
         yield f"  {segment.head.label}: {chain(segment.head)}"
     for gate in plan.gates:
@@ -65,6 +67,17 @@ def segment_lines(plan: Plan, segment: Segment) -> Iterator[str]:
             yield f"  pulled: {gate.reason}, but the source can wait, so no queue is needed"
     if segment.fan is not None and segment.outs:
         yield f"  splits: {segment.fan.label} into {counted(len(segment.outs), 'lane')}"
+
+
+def inside(step: Step) -> Iterator[str]:
+    """What stands in a unit, or in the body of a group, and the guards there."""
+    if step.inner:
+        word = "in each group" if isinstance(step.node, groups.Grouping) else "inside"
+        yield f"  {step.label}, {word}: {' > '.join(inner.label for inner in step.inner)}"
+    for inner in step.inner:
+        if inner.guards:
+            yield f"  {inner.label}: {chain(inner)}"
+        yield from inside(inner)
 
 
 def reads(plan: Plan, segment: Segment) -> str:
@@ -128,7 +141,10 @@ def shared_words(name: str | None) -> str:
 def bounds(plan: Plan) -> list[str]:
     """How much each part of the plan can hold."""
     out = [f"{gate_name(g)} into {target_name(plan, g)}" for g in plan.gates if not g.pulled]
-    for step in every((*plan.steps(), *(s.fan for s in plan.segments if s.fan))):
+    steps = every((*plan.steps(), *(s.fan for s in plan.segments if s.fan)))
+    grouped = {id(i): s.label for s in steps if isinstance(s.node, groups.Grouping) for i in every(s.inner)}
+    for step in steps:
+        before = len(out)
         match step.node:
             case transform.Map() as node if node.on is not None:
                 out.append(f"{step.label}: {counted(node.on.in_flight, 'call')} under way")
@@ -155,8 +171,14 @@ def bounds(plan: Plan) -> list[str]:
                 out.append(f"{step.label}: 16 items read ahead")
             case ends.ToList():
                 out.append(f"{step.label}: unbounded (all items)")
+            case ends.SinkTo() as node if step.marked and (node.method == "write" or isinstance(node.target, Resource)):
+                out.append(f"{step.label}: {REACH} places in the file, for what a Retract takes back")
+            case select.Filter() if step.marked:
+                out.append(f"{step.label}: what passed of the last {REACH} items, for what a Retract takes back")
             case node if node.holds is not None:
                 out.append(f"{step.label}: {node.holds}")
+        if id(step) in grouped and len(out) > before:
+            out[-1] += f", in each group of {grouped[id(step)]}"
     return out
 
 

@@ -21,7 +21,9 @@ from kayrx.nodes import (
     flow,
     groups,
     growth,
+    latest,
     position,
+    retract,
     select,
     sides,
     stateful,
@@ -68,6 +70,8 @@ KEPT: dict[type[Node], str] = {
     position.TakeLast: "held", position.First: "found", position.Last: "newest", position.ElementAt: "left",
     position.DefaultIfEmpty: "empty", windows.Buffer: "held", windows.Sliding: "held fresh away",
     eventtime.WindowBy: "panes", groups.GroupBy: "groups", groups.InWindows: "groups count",
+    groups.Ticks: "count", retract.Settled: "held",
+    combine.Zip: "held", combine.CombineLatest: "newest", latest.WithLatestFrom: "newest", latest.ZipLatest: "held",
     about.WithIndex: "index", about.Dematerialize: "over", chunks.Chunk: "cutter", ends.ToList: "out",
 }
 """The variables of each node that hold state; beside them the ids of what it has absorbed."""
@@ -148,9 +152,12 @@ def check_step(step: Step, mark: str, plan: Plan) -> None:
         if getattr(node, "replayable", None) is None and getattr(node, "cursor", None) is None:
             raise CompileError(f"{mark}: {step.where} cannot go back to where it was; give a list, kx.lines(path), an "
                                "object with read(cursor, n), or kx.source(connect, cursor=)")
+    elif isinstance(node, combine.Concat):
+        raise CompileError(f"{mark}: {step.where} reads one lane after the other, and those that wait for their turn "
+                           "see no checkpoint; give one source that reads them in turn, an object with read(cursor, n)")
     elif not isinstance(node, (*KEPT, *STATELESS)):
-        raise CompileError(f"{mark}: what {step.where} holds cannot be saved (it keeps time, joins lanes or hosts an "
-                           "Rx operator); do its work in a graph of its own, after the one with the checkpoint")
+        raise CompileError(f"{mark}: what {step.where} holds cannot be saved (it keeps time, chooses between lanes or "
+                           "hosts an Rx operator); do its work in a graph of its own, after the one that is saved")
     elif isinstance(node, groups.Grouping) and any(map(parks, step.inner)) and plan.loop:
         raise CompileError(f"{mark}: the body of {step.where} waits, and cannot be saved in the middle of an item; "
                            f"write the node that waits before or after {node.word}()")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from kayrx.nodes.groups import Grouping
 from kayrx.plan.plan import Segment, Step
 
 
@@ -22,12 +23,33 @@ def uniquely(labels: Sequence[str]) -> list[str]:
     return out
 
 
+def nested(step: Step) -> Iterator[Step]:
+    """The steps inside a guarded unit and inside the graphs that its guards fall back to, outer before inner.
+
+    The body of a group is none of them: its labels are its own.
+    """
+    for inner in (*(() if isinstance(step.node, Grouping) else step.inner), *step.beside):
+        yield inner
+        yield from nested(inner)
+
+
+def names_of(steps: Sequence[Step]) -> dict[int, str]:
+    """A distinct label for each step and each one inside it, by identity; what is inside changes no name outside."""
+    found = [*steps, *(inner for step in steps for inner in nested(step))]
+    return {id(s): name for s, name in zip(found, uniquely([s.label for s in found]), strict=True)}
+
+
+def named(step: Step, names: dict[int, str]) -> Step:
+    """A step, and those inside it, under their names."""
+    if isinstance(step.node, Grouping):
+        return replace(step, label=names[id(step)])
+    return replace(step, label=names[id(step)], inner=tuple(named(s, names) for s in step.inner),
+                   beside=tuple(named(s, names) for s in step.beside))
+
+
 def relabelled(segments: list[Segment], laid: list[Step]) -> tuple[Segment, ...]:
     """The segments with every label distinct in the plan, so that a name finds one node; no cut changes a name."""
-    names = {id(s): name for s, name in zip(laid, uniquely([s.label for s in laid]), strict=True)}
-
-    def named(step: Step) -> Step:
-        return replace(step, label=names[id(step)])
-
-    return tuple(replace(seg, head=named(seg.head) if seg.head else None,
-                         runs=tuple(tuple(map(named, run)) for run in seg.runs)) for seg in segments)
+    names = names_of(laid)
+    return tuple(replace(seg, head=named(seg.head, names) if seg.head else None,
+                         runs=tuple(tuple(named(step, names) for step in run) for run in seg.runs))
+                 for seg in segments)

@@ -2,12 +2,15 @@
 
 Nodes above are cut off.  Where branches meet below, only the one that the letter came from is kept, which
 needs a join that takes its items one by one; a `share` above the meeting point keeps all that listen to it.
-What fails in a loop goes through the rest of its body, and then round in the whole one.
+What fails in a loop goes through the rest of its body, and then round in the whole one.  What fails inside a
+group goes through the rest of the body as a group of its own, for the group that it was in is over; what fails inside
+a guarded unit or a graph of a fallback goes through the rest of that, without the guards around, which know items of
+another kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -18,10 +21,11 @@ from kayrx.graph.node import Node
 from kayrx.nodes import combine, latest, units
 from kayrx.nodes.ends import ToList
 from kayrx.nodes.flow import Backpressure
+from kayrx.nodes.groups import Grouping, InWindows
 from kayrx.nodes.guards import DeadLetter
 from kayrx.nodes.loops import Loop
 from kayrx.plan.expand import expand
-from kayrx.plan.labels import uniquely
+from kayrx.plan.labels import names_of
 from kayrx.plan.plan import Step
 
 RUNTIME = __file__.rpartition("plan")[0] + "runtime"
@@ -64,11 +68,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A guarded node, the names under which its letters are filed, and where it stands."""
+    """A guarded node, the names under which its letters are filed, and where it stands: inside ``outer``, a step of the
+    graph, if it is none itself.  ``rest`` are the nodes of ``outer`` that are left from there on."""
 
     label: str
     graphs: frozenset[str]
     step: Step
+    outer: Step
+    rest: tuple[Node, ...] = ()
+    degraded: bool = False
 
 
 class Refused(Exception):
@@ -82,14 +90,17 @@ class Reentries:
         self.laid: list[Step] = []
         self.shared: dict[str, Series] = {}
         self.whole = self.series(nodes)
-        self.names = {id(s): name for s, name in zip(
-            self.laid, uniquely([s.label for s in self.laid]), strict=True)}
+        self.names = names_of(self.laid)
         self.entries: dict[str, Entry] = {}
         for step in self.laid:
-            filed = frozenset(filed_under(g, nodes) for g in step.guards if isinstance(g, DeadLetter))
+            self.enter(step, self.names, nodes)
+
+    def enter(self, step: Step, names: dict[int, str], nodes: Sequence[Node]) -> None:
+        """The entries of a step of the graph, and of all inside it."""
+        for at in places(step, names):
+            filed = frozenset(filed_under(g, nodes) for g in at.step.guards if isinstance(g, DeadLetter))
             if filed:
-                label = self.names[id(step)]
-                self.entries[label] = Entry(label, filed, step)
+                self.entries[at.label] = replace(at, graphs=filed)
 
     def series(self, nodes: Sequence[Node]) -> Series:
         """The steps of a series in the order in which `cut` lays them, so that they get the same names."""
@@ -120,18 +131,18 @@ class Reentries:
             raise GraphError(f"cannot replay into {entry.step.where}: a source takes no items; run the graph again, "
                              "and mark the letter done: store.mark_done(letter.id)")
         try:
-            nodes = self.cut_to(self.whole, entry.step, source)
+            nodes = self.cut_to(self.whole, entry, source)
         except Refused as refused:
             raise GraphError(f"cannot replay into {entry.step.where}: {refused}") from None
         assert nodes is not None
         return graph_of(tuple(nodes))
 
-    def cut_to(self, series: Series, target: Step, source: Node) -> list[Node] | None:
+    def cut_to(self, series: Series, target: Entry, source: Node) -> list[Node] | None:
         """The nodes of a series from ``target`` on, behind ``source``; None if it does not stand in there."""
         for at, (step, inside) in enumerate(series.steps):
             after = series.steps[at + 1:]
-            if step is target:
-                return [source, *self.kept(series.steps[at:])]
+            if step is target.outer:
+                return [source, *(target.rest or self.kept([series.steps[at]])), *self.kept(after)]
             ways = [way for one in inside if (way := self.cut_to(one, target, source)) is not None]
             if not ways:
                 continue
@@ -177,6 +188,33 @@ class Reentries:
             inner = [graph_of(tuple(self.kept(one.steps))) for one in inside]
             out += [replaced(step.node, inner, self.names[id(step)]), *step.guards]
         return out
+
+
+def places(step: Step, names: dict[int, str]) -> Iterator[Entry]:
+    """A step as a place to enter, and every one inside it with what is left of the step from there on."""
+    yield Entry(names[id(step)], frozenset(), step, step)
+    if isinstance(step.node, Grouping):
+        inside = names_of(step.inner)
+        for at in left(step.inner, inside):
+            alone = InWindows(graph_of(at.rest), 1, name=names[id(step)], written=step.node.written)
+            yield replace(at, label=f"{names[id(step)]}.{at.label}", outer=step, rest=(alone,))
+        return
+    for at in left(step.inner, names):
+        yield replace(at, outer=step)
+    for beside in step.beside:
+        for at in left(beside.inner, names):
+            yield replace(at, outer=step, degraded=True)
+
+
+def left(steps: Sequence[Step], names: dict[int, str]) -> Iterator[Entry]:
+    """The places in a row of steps, each with the nodes from there on."""
+    def kept(step: Step) -> tuple[Node, ...]:
+        return replaced(step.node, [], names[id(step)]), *step.guards
+
+    for number, step in enumerate(steps):
+        below = tuple(node for other in steps[number + 1:] for node in kept(other))
+        for at in places(step, names):
+            yield replace(at, rest=(*(at.rest or kept(step)), *below))
 
 
 def replaced(node: Node, graphs: list[Graph[Any, Any]], label: str) -> Node:

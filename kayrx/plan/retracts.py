@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kayrx.errors import CompileError
-from kayrx.nodes import combine, flow, groups, retract, sides, transform, units
+from kayrx.graph.node import Node
+from kayrx.nodes import about, combine, ends, flow, groups, retract, select, sides, time, transform, units
+from kayrx.nodes.checkpoint import Checkpoint
 from kayrx.plan.plan import Step, every
+from kayrx.plan.written import unable
 
 
 def passing(step: Step, marks: bool) -> tuple[Step, bool]:
@@ -23,8 +26,8 @@ def passing(step: Step, marks: bool) -> tuple[Step, bool]:
     guard = next((g for g in step.guards if g.drops), None)
     if guard is not None:
         refuse(step, f"{guard.where} may drop an item behind it")
-    if getattr(step.node, "method", None) == "write":
-        refuse(step, f"{step.where} writes, and cannot take back")
+    if (why := written_past(step.node)) is not None:
+        refuse(step, f"{step.where} cannot take back: {why}")
     if not keeps_count(step):
         refuse(step, f"{step.where} may have joined, left out, moved or remembered them")
     return replace(step, marked=True), True
@@ -53,20 +56,37 @@ def series(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], bool]:
     return tuple(found), marks
 
 
+def written_past(node: Node) -> str | None:
+    """Why a sink that writes cannot take back; of what a run opens that is known only then."""
+    if not isinstance(node, (ends.SinkTo, ends.Each)):
+        return None
+    if isinstance(node, ends.SinkTo) and node.method == "write":
+        return unable(node.target)
+    fn = next(iter(node.functions), None)
+    owner = getattr(fn, "__self__", None)
+    if getattr(fn, "__name__", "") == "write" and hasattr(owner, "tell"):
+        return "its function would be given the marker; give sink() the file itself"
+    return None
+
+
 def refuse(step: Step, why: str) -> None:
     raise CompileError(f'a unit with resume="restart" stands before {step.where}, and may take back its last items, '
                        f"but {why}; write kx.settled() before it, or put it inside the unit")
 
 
 def keeps_count(step: Step) -> bool:
-    """True if the step gives one item for each, in order, or ends the stream."""
+    """True if the step gives one item for each, in order, ends the stream, or knows what it gave."""
     match step.node:
         case transform.Map() as node:
             return node.ordered or (node.concurrency == 1 and node.on is None)
         case flow.Backpressure() as node:
             return flow.holds(node.overflow)
+        case flow.RateLimit() as node:
+            return node.key is None and node.cost is None
         case sides.WireTap():
             return False
-        case transform.Tap() | units.Share() | combine.Broadcast():
+        case transform.Tap() | about.Stamp() | Checkpoint() | time.Delay() | units.Share() | combine.Broadcast():
             return True
+        case select.Filter():
+            return True  # it counts them anew
     return step.node.role == "sink"

@@ -33,7 +33,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
     e.tail = (lambda x: e.line(f"yield {x}")) if yields else (lambda x: put(e, seg, outs, x))
     e.depth = 3
     if outs:  # also where no item gets as far as the tail, as before a reduce
-        e.flags[len(steps)] = "outs.over"
+        e.flags[len(steps)] = e.over = "outs.over"
     head = poured if pours(seg, outs, options) and not yields else {
         "iter": from_iterator, "aiter": from_async, "push": from_async, "gate": from_lane}[seg.fed]
     head(e, seg, steps)
@@ -43,7 +43,7 @@ def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bo
              "        nonlocal signal", "        signal = value")
     held = "".join(f", {name}={name}" for name in e.params if name not in e.probed) + near(e.lines)
     return link(e, steps, held[2:], kind="async def", outer=outer, leave=("    return run_, control",),
-                extra=("now, checkpoint = run.backend.now, run.backend.checkpoint",
+                extra=("now, checkpoint = run.pace, run.backend.checkpoint",
                        f"looks, until = {looks(e)}, now() + {SLICE}"))
 
 
@@ -52,7 +52,7 @@ def unit(steps: Steps, options: Options) -> Code:
     e = Emitter(replace(options, events=False), awaits=True)
     e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
-    e.open_loop("for x in (x,):")
+    e.open_loop("for x in (x,):", many=False)
     flow(e, steps, 0, "x")
     e.close_loop()
     e.line("return; yield")
@@ -78,7 +78,9 @@ def from_iterator(e: Emitter, seg: Segment, steps: Steps) -> None:
     """A synchronous source is pulled in this very task, a slice at a time."""
     e.indent("while True:")
     e.line("x = END")
-    e.open_loop(f"for x in islice(source, {batch(e.options)}):")
+    e.open_loop(f"for x in islice(source, {batch(e.options)}):", many=False)
+    if len(seg.runs) > 1:
+        e.line("if x is WAIT: break")
     meets(e, seg.index)
     entered(e, seg)
     e.loops[-1].stops.append("signal")
@@ -125,7 +127,7 @@ def poured(e: Emitter, seg: Segment, steps: Steps) -> None:
 def from_async(e: Emitter, seg: Segment, steps: Steps) -> None:
     e.line("count = 0")
     e.indent("while True:")
-    e.open_loop("async for x in source:")
+    e.open_loop("async for x in source:", many=False)
     meets(e, seg.index)
     entered(e, seg)
     e.loops[-1].stops.append("signal")
@@ -148,7 +150,7 @@ def from_lane(e: Emitter, seg: Segment, steps: Steps) -> None:
         e.line(f"if batch > {batch(e.options)}: batch = {batch(e.options)}")
         e.line("lane.taken += batch")
         e.line("lane.current = left = repeat((), batch)")
-    e.open_loop("for x in starmap(pop, left):" if unseen else f"for x in lane.drain({batch(e.options)}):")
+    e.open_loop("for x in starmap(pop, left):" if unseen else f"for x in lane.drain({batch(e.options)}):", many=False)
     meets(e, seg.index)
     if e.options.events:
         e.line("i, x = x")

@@ -104,18 +104,21 @@ def result_of(e: Emitter, steps: Steps) -> str:
 
 
 def pump(steps: Steps, options: Options, *, yields: bool = False, rests: bool = False, awaits: bool = False,
-         entry: str | None = None, hands: bool = False) -> Code:
+         entry: str | None = None, hands: bool = False, turns: bool = False) -> Code:
     """``pump(items, run) -> result``, or with ``yields`` a generator of what comes out, async with ``awaits``.
 
-    With ``rests`` it hands on every WAIT of its source, so that a reader can come back later.  Where ids are
+    With ``rests`` it hands on every WAIT of its source, so that a reader can come back later; with ``turns`` it gives
+    one every 32 items of its own, so that a reader on a loop is not kept by items that go nowhere.  Where ids are
     asked for, items get theirs by the source's name ``entry``, or come and (``hands``) go as pairs."""
     e = Emitter(options, awaits=awaits)
     if isinstance(options, Saving):
         e.saves = "body" if rests else "part" if yields else "whole"
     if yields:
         e.tail = lambda x: e.line(f"yield ({e.ident}, {x})" if hands and options.events else f"yield {x}")
+    if turns:
+        e.turn = "yield WAIT"
     e.depth = 2
-    e.open_loop("for x in items:")
+    e.open_loop("for x in items:", many=turns)
     if rests:
         e.line("if x is WAIT: yield WAIT; continue")
     keeping.meets(e)
@@ -147,7 +150,7 @@ def call(steps: Steps, options: Options, blame: Callable[[Exception], None], *, 
     else:
         e.tail = lambda x: e.line(f"out.append({x})")
         e.line("out = []")
-        e.open_loop("for x in (x,):")
+        e.open_loop("for x in (x,):", many=False)
         flow(e, steps, 0, "x")
         e.close_loop()
         completion(e, steps)
@@ -165,7 +168,7 @@ def unit(steps: Steps, options: Options) -> Code:
     e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"yield {x}")
     e.depth = 2
-    e.open_loop("for x in (x,):")
+    e.open_loop("for x in (x,):", many=False)
     flow(e, steps, 0, "x")
     e.close_loop()
     e.line("return; yield")

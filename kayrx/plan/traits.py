@@ -29,6 +29,7 @@ from kayrx.nodes import (
 from kayrx.nodes.guards import DeadLetter
 from kayrx.nodes.limits import Deadline
 from kayrx.nodes.values import is_async, is_async_generator
+from kayrx.plan.labels import nested
 from kayrx.plan.plan import Fed, Step
 
 STATEFUL = (transform.Scan, stateful.StatefulMap)
@@ -49,6 +50,11 @@ def waits(node: Node) -> bool:
 @waits.register
 def _(node: transform.Map) -> bool:
     return node.waits
+
+
+@waits.register
+def _(node: ends.SinkTo) -> bool:
+    return is_async(node.take)
 
 
 @waits.register(transform.FlatMap)
@@ -159,10 +165,14 @@ def asks_ids(steps: Sequence[Step], linear: bool) -> bool:
     In a linear plan whose steps before the guard pass on what has just been read, the place of the source
     is the id, and is looked up when somebody asks (ruling 15).
     """
-    keyed = [i for i, s in enumerate(steps) if any(isinstance(g, DeadLetter) and g.keyed for g in s.guards)]
-    if budgets(steps):
-        return True
+    keyed = [i for i, s in enumerate(steps) if has_letters(s)]
+    if budgets(steps) or any(has_letters(inner) for s in steps for inner in nested(s)):
+        return True  # a unit may have made several items of one
     return bool(keyed) and not (linear and all(isinstance(s.node, IN_PLACE) for s in steps[1:keyed[-1]]))
+
+
+def has_letters(step: Step) -> bool:
+    return any(isinstance(g, DeadLetter) and g.keyed for g in step.guards)
 
 
 def budgets(steps: Sequence[Step]) -> bool:

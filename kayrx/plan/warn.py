@@ -11,6 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 from kayrx.door import floor
+from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, feed, flow, groups, guards, limits, transform, until, windows
@@ -19,8 +20,8 @@ from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
 from kayrx.plan.explain import resumes
 from kayrx.plan.plan import Options, Plan, Step, every
-from kayrx.plan.reentry import name_given
-from kayrx.plan.traits import fed_by
+from kayrx.plan.reentry import Reentries, name_given
+from kayrx.plan.traits import ITEMWISE, STATEFUL, fed_by
 from kayrx.plan.turns import turns
 
 LOSING = ("drop_oldest", "drop_newest", "latest")
@@ -34,7 +35,7 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
     measured = {} if trial is None or not plan.loop else floor("trial").measured(graph, list(trial), world, **options)
     steps = list(known(graph, plan))
     inside = {id(inner.node): step.node.word for step in steps if isinstance(step.node, groups.Grouping)
-              for inner in every(step.inner)}
+              for at, body in enumerate(step.inner) for inner in every((body,)) if remembers(step.inner[at:])}
     out = []
     for step in steps:
         out += [f"{step.where} {note}" for note in notes(step.node)]
@@ -43,7 +44,7 @@ def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, worl
         out += [*retries(step), *letters(step, inside, graph.nodes)]
         if plan.loop:
             out += loop_notes(step, measured)
-    return [*out, *late(plan), *repeated(plan), *unheeded(steps)]
+    return [*out, *refused(graph.nodes), *late(plan), *repeated(plan), *unheeded(steps)]
 
 
 def unheeded(steps: Sequence[Step]) -> Iterator[str]:
@@ -127,14 +128,32 @@ def retries(step: Step) -> Iterator[str]:
 
 
 def letters(step: Step, inside: dict[int, str], nodes: Sequence[Node]) -> Iterator[str]:
-    """Dead letters that a replay may not find, or cannot send in: those from ``inside`` a group."""
+    """Dead letters that a replay may not find, or sends in without what the group knew that they come from."""
     for guard in step.guards:
         if isinstance(guard, guards.DeadLetter) and guard.keyed and (word := inside.get(id(step.node))):
-            yield (f"{step.where} stands inside {word}(), into which no letter can be sent again; do what may fail "
-                   f"before or after {word}()")
+            yield (f"{step.where} stands inside {word}(), whose groups are over when a letter is sent in again: each "
+                   f"goes through the rest of the body as a group of its own; do what may fail before {word}()")
         elif isinstance(guard, guards.DeadLetter) and guard.keyed and not name_given(guard, nodes):
             yield (f"{step.where} writes letters of a graph without a name, which a replay finds only while its file "
                    "and nodes are called the same; add .named('...') to the graph")
+
+
+def remembers(steps: Sequence[Step]) -> bool:
+    """True if a step holds something from item to item, so that a fresh group is not as good as the old one."""
+    return not all(isinstance(s.node, (*ITEMWISE, groups.Grouping)) and not isinstance(s.node, STATEFUL)
+                   for s in every(tuple(steps)))
+
+
+def refused(nodes: Sequence[Node]) -> Iterator[str]:
+    """Nodes with dead letters into which none can be sent again."""
+    reentries = Reentries(nodes)
+    for entry in reentries.entries.values():
+        if entry.step.node.role != "source" and any(isinstance(g, guards.DeadLetter) and g.keyed
+                                                    for g in entry.step.guards):
+            try:
+                reentries.below(entry, ends.Source(()))
+            except GraphError as error:
+                yield str(error)
 
 
 def sends(step: Step) -> bool:

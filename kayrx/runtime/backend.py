@@ -25,6 +25,8 @@ class Backend(Protocol):
     now: Callable[[], float]
     shared: Callable[[], float]
     """A clock that every run of this process reads alike, unless time is virtual."""
+    time: Callable[[], float]
+    """The clock of the loop's own timers."""
     once: Callable[[], Awaitable[None]] | None
     """One pass of the loop, where that is cheaper than a park."""
 
@@ -48,8 +50,8 @@ class AsyncioBackend:
     def __init__(self, world: World) -> None:
         self.loop = asyncio.get_running_loop()
         plain = type(self.loop).time is asyncio.BaseEventLoop.time
-        self.now = world.now or (monotonic if plain else self.loop.time)  # the same clock, one call less
-        self.shared = self.now
+        self.time = monotonic if plain else self.loop.time  # the same clock, one call less
+        self.now = self.shared = world.now or self.time
         self.park = self.loop.create_future
         self._sleep = world.sleep or anyio.sleep
 
@@ -101,7 +103,8 @@ class TrioBackend:
     def __init__(self, world: World) -> None:
         self.trio = sys.modules["trio"]
         self.token = self.trio.lowlevel.current_trio_token()
-        self.now = world.now or self.trio.current_time
+        self.time = self.trio.current_time
+        self.now = world.now or self.time
         plain = type(self.trio.lowlevel.current_clock()).__name__ == "SystemClock"  # that begins anywhere in each run
         self.shared = world.clock if plain else self.now
         self.park = TrioPark
@@ -140,6 +143,18 @@ class SyncPark:
             yield self
 
 
+class SyncTurn(SyncPark):
+    """A wait for nothing: the other tasks that can go on do so first."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[SyncPark, None, None]:
+        yield self
+
+
+TURN = SyncTurn()
+
+
 class SyncBackend:
     """Runs our own segments without a loop: a plan in which no node waits for the outside.
 
@@ -150,7 +165,7 @@ class SyncBackend:
     once: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, world: World) -> None:
-        self.now = self.shared = world.clock
+        self.now = self.shared = self.time = world.clock
         self.park = SyncPark
         self.block = world.block
         self.ready: deque[Coroutine[Any, Any, None]] = deque()
@@ -162,8 +177,8 @@ class SyncBackend:
         if park.task is not None:
             self.ready.append(park.task)
 
-    async def checkpoint(self) -> None:
-        return
+    def checkpoint(self) -> Awaitable[None]:
+        return TURN
 
     async def sleep(self, seconds: float) -> None:
         self.block(seconds)
@@ -182,6 +197,8 @@ class SyncBackend:
                 except StopIteration:
                     continue
                 park.task = task
+                if park is TURN:
+                    self.ready.append(task)
         finally:
             for task in tasks:
                 task.close()

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from kayrx.errors import GateOverflow, KayrxError
 from kayrx.plan.plan import Segment, Step
 
-GUARDS = tuple(str(Path(__file__).with_name("guards") / f"{name}.py") for name in ("chain", "one", "many", "limiting"))
+GUARDS = tuple(str(Path(__file__).with_name("guards") / file)
+               for file in ("chain.py", "first.py", "one.py", "many.py", "limiting.py"))
+
+GATES = str(Path(__file__).with_name("gates"))
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
@@ -31,8 +34,11 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
     run.noted.append(error)
     found = owner(error, run) or step
     if found is None and segment is not None:
-        if isinstance(error, GateOverflow):  # of the gate that is filled here
-            found = segment.steps[-1] if segment.steps else segment.head
+        if isinstance(error, GateOverflow):
+            if segment.steps and (segment.head is None or filled_here(error)):
+                found = segment.steps[-1]
+            else:  # it cannot hold what comes to it, and what is in hand has no part in that
+                found, item = segment.head, -1
         elif not isinstance(error, KayrxError) or any(frames(error)):
             found = segment.head
     if found is None:
@@ -46,12 +52,30 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
         parts.append(f"item {item}")
     if (attempt := attempts(error)) > 1:
         parts.append(f"attempt {attempt}")
-    note = ", ".join(parts)
-    if note not in getattr(error, "__notes__", ()):
-        try:
-            error.add_note(note)
-        except Exception:  # an exception may forbid notes; its own meaning matters more
-            return
+    for note in (*unkept(error), ", ".join(parts)):
+        if note not in getattr(error, "__notes__", ()):
+            try:
+                error.add_note(note)
+            except Exception:  # an exception may forbid notes; its own meaning matters more
+                return
+
+
+def unkept(error: BaseException) -> Iterator[str]:
+    """What to say where a letter could not be kept: why there was one."""
+    for frame in frames(error):
+        if frame.f_code.co_name == "letter" and (first := frame.f_locals.get("error")) is not error:
+            yield f"kayrx: the store could not keep a letter, which is of {type(first).__name__}: {first}"
+
+
+def filled_here(error: BaseException) -> bool:
+    """True if generated code itself has filled the gate that is full."""
+    trace, before = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if before.startswith("<kayrx ") and file.startswith(GATES):
+            return True
+        before, trace = file, trace.tb_next
+    return False
 
 
 def attempts(error: BaseException) -> int:
@@ -72,6 +96,8 @@ def owner(error: BaseException, run: Context) -> Step | None:
     """The step whose generated line is deepest in the traceback."""
     codes = {code.file: code for code in run.program.codes()}
     found = None
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration | StopAsyncIteration):
+        error = error.__cause__  # Python's own wrapping of one that leaves a coroutine or generator (PEP 479)
     trace = error.__traceback__
     while trace is not None:
         code = codes.get(trace.tb_frame.f_code.co_filename)

@@ -74,9 +74,12 @@ class Context:
         self.saver: Saver | None = floor("saving").Saver(self, resume) if program.saves else None
         self.letters = 0
         self.limits: dict[int, Any] = {}  # what a guard without a name knows between calls
+        self.guards: dict[int, Guarded] = {}
         self._id = ""
+        # Without a loop nobody waits for the clock, and an order that it decides could not be had again.
+        self.pace = backend.now if backend.name != "sync" else float
         self._looks = 0
-        self._since = backend.now()
+        self._since = self.pace()
 
     @property
     def id(self) -> str:
@@ -93,13 +96,17 @@ class Context:
     def due(self) -> bool:
         """True if this task has had its 256 items or 5 ms; asked every 32 items."""
         self._looks += 1
-        return self._looks >= self.looks_per_rest or self.backend.now() - self._since > SLICE
+        return self._looks >= self.looks_per_rest or self.late()
+
+    def late(self) -> bool:
+        """True if it has had its 5 ms."""
+        return self.pace() - self._since > SLICE
 
     async def rest(self) -> None:
         """Let the other tasks of the loop run."""
         await self.backend.checkpoint()
         self._looks = 0
-        self._since = self.backend.now()
+        self._since = self.pace()
 
     async def hold(self, control: Callable[[bool], None]) -> bool:
         """Wait while paused; True if the run is to stop."""
@@ -154,10 +161,12 @@ class Context:
         if not full:
             self.fail(RunError("every task of the run waits for another one; this is a fault of kayrx"))
             return
-        names = ", ".join(f"{g.name} (size {g.size})" for g in full)
-        self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join "
-                               "have drifted apart by more than the gate holds: give the fan-out or the join a "
-                               f"larger size, e.g. size={2 * max(g.size for g in full)}, or keep the branches in step"))
+        names, size = ", ".join(f"{g.name} (size {g.size})" for g in full), 2 * max(g.size for g in full)
+        round_ = next((c.step.where for c in self.circles if any(c.holds(gate) for gate in full)), None)
+        where = f" in the body of {round_}" if round_ else ""
+        self.fail(GateDeadlock(f"every task waits on the run's own gates; full: {names}. The branches of a join{where} "
+                               "have drifted apart by more than the gate holds: give the fan-out or the join a larger "
+                               f"size, e.g. size={size}, or keep the branches in step"))
 
     # -- failing ---------------------------------------------------------------------------------
 
@@ -195,10 +204,14 @@ class Context:
     # -- what generated code asks for -------------------------------------------------------------
 
     def guard(self, step: Step) -> Guarded:
-        return Guarded(step, self)
+        """The guards of a step; a step inside a unit is begun anew with each item, and its guards are not."""
+        found = self.guards.get(id(step))
+        if found is None:
+            found = self.guards[id(step)] = Guarded(step, self)
+        return found
 
-    def unit(self, step: Step) -> Callable[[Any], Any]:
-        inner = self.program.unit(step)
+    def unit(self, step: Step, turns: bool = False) -> Callable[[Any], Any]:
+        inner = self.program.unit(step, turns)
         return lambda item: inner(item, self)
 
     def groups(self, step: Step, waits: bool) -> Groups:

@@ -35,6 +35,7 @@ from kayrx.runtime.sources.opening import Stoppable, aiterate, anew, nothing
 from kayrx.runtime.sources.seeking import seek
 from kayrx.runtime.sources.sharing import Sharing, asked
 from kayrx.runtime.stages import stage
+from kayrx.runtime.stages.aligned import stage_with_barriers
 from kayrx.runtime.world import World
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Network:
         if segment.fed == "stage":
             assert segment.head is not None
             run.positions[segment.index] = position
-            await stage(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
+            work = stage if run.saver is None else stage_with_barriers
+            await work(segment.head.node, run, segment.head, lanes, emit if waits else waiting(emit))
         else:
             step = next(s for s in segment.steps if is_pool(s))
             source, closing = (None, None) if segment.fed == "gate" else self.source_of(segment)
@@ -133,7 +135,7 @@ class Network:
             return (self.program.through(iter(()), run), ()) if segment.fed == "iter" else (nothing(), None)
         if segment.fed == "iter":
             items, source, run.positions[segment.index] = pulled(head, run)
-            return self.program.through(source, run), items
+            return self.program.through(source, run, turns=True), items
         opening = aiterate if run.saver is None else seek
         items = Guarded(head, run).each(anew(opening, head.node, run), None) if head.guards \
             else opening(head.node, run)
@@ -172,11 +174,9 @@ class Network:
             if run.saver is not None and run.failure is None:
                 await run.saver.ended(segment, run.results.get(segment.index))
             ended = run.failure is None
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            if not self.sync and run.ours(error):
-                raise
+            if run.ours(error) if not self.sync else isinstance(error, GeneratorExit) and run.failure is not None:
+                raise  # cancelled, or without a loop closed
             self.failed(error, segment)
             ended = run.failure is None
         finally:

@@ -12,6 +12,7 @@ from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import source, to_list
 from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Options
+from kayrx.plan.shapes import WAIT
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
 from kayrx.runtime.engine import Network
@@ -182,10 +183,13 @@ async def iterated(made: Program) -> AsyncIterator[Any]:
         run = Context(made, THE_WORLD, current(THE_WORLD))
         items: Any = ()
         try:
-            items, source = opened(made, run)
-            for number, item in enumerate(made.gen.function(source, run), 1):
-                yield item
-                if not number % 32 and run.due():
+            items, source = opened(made, run, alone=True)
+            for code in made.turning:
+                source = code.function(source, run)
+            for item in source:
+                if item is not WAIT:
+                    yield item
+                elif run.due():
                     await run.rest()
         except GeneratorExit:
             raise

@@ -125,6 +125,8 @@ class Groups:
         group.inbox.item = item
         if ident is not None:
             group.ids.append(ident)
+            if self.run.replay is not None:
+                self.run.replay.grouped = ident
         return group
 
     def rest(self) -> Iterator[Given]:

@@ -17,6 +17,7 @@ from kayrx.nodes.limits import Deadline
 from kayrx.plan import emitting, pushes, segments, shapes
 from kayrx.plan.cut import compile as plan_of, takes_nothing
 from kayrx.plan.keeping import checkpoint_of
+from kayrx.plan.labels import named, names_of
 from kayrx.plan.plan import Options, Plan, Saving, Step, every
 from kayrx.plan.shapes import Code
 from kayrx.plan.traits import is_pool, rests
@@ -34,7 +35,7 @@ class Program:
         self.options = plan.options
         self.saves = isinstance(plan.options, Saving)
         self.told = told  # the fates of items are kept for `Run.events`; else ids serve letters alone
-        self._units: dict[int, Any] = {}
+        self._units: dict[tuple[int, bool], Any] = {}
         self._bodies: dict[int, tuple[Code, ...]] = {}
         self._calls: list[Code] = []
         self.inside: dict[int, str] = {}  # steps in the body of a group, where items carry no ids: the group's label
@@ -54,9 +55,14 @@ class Program:
             run, self.options, entry=entry if run is segment.runs[0] else None,
             hands=hands or run is not segment.runs[-1], **how) for run in runs)
 
-    def through(self, source: Iterator[Any], run: Any) -> Iterator[Any]:
-        """``source`` as the last run reads it: through the runs before it."""
-        for code in self.before:
+    @cached_property
+    def before_turning(self) -> tuple[Code, ...]:
+        """`before`, giving a WAIT every 32 items."""
+        return self._pumps(self.plan.segments[0].runs[:-1], yields=True, hands=True, rests=True, turns=True)
+
+    def through(self, source: Iterator[Any], run: Any, turns: bool = False) -> Iterator[Any]:
+        """``source`` as the last run reads it: through the runs before it; with ``turns`` others get theirs."""
+        for code in self.before_turning if turns and not self.saves else self.before:
             source = code.function(source, run)
         return source
 
@@ -72,6 +78,11 @@ class Program:
     def rests(self) -> tuple[Code, ...]:
         """All runs, in order, as generators that hand WAIT on: for a reader that may have to come back."""
         return self._pumps(self.plan.segments[0].runs, yields=True, rests=True)
+
+    @cached_property
+    def turning(self) -> tuple[Code, ...]:
+        """`rests` that also give a WAIT every 32 items: for a reader on a loop."""
+        return self._pumps(self.plan.segments[0].runs, yields=True, rests=True, turns=True)
 
     @cached_property
     def push(self) -> pushes.Pushes:
@@ -123,7 +134,8 @@ class Program:
             return (segments.segment(seg, self.plan.gates, self.options),)
         emit = emitting.emitting(seg, self.plan.gates, self.options)
         if pool:
-            return (shapes.pump(seg.steps[:pool], replace(self.options, events=False), yields=True), emit)
+            return (shapes.pump(seg.steps[:pool], replace(self.options, events=False), yields=True,
+                                turns=emitting.turns(seg)), emit)
         return (emit,)
 
     @cached_property
@@ -139,13 +151,14 @@ class Program:
     def closed_from_start(self) -> bool:
         return takes_nothing(self.plan.segments[0])
 
-    def unit(self, step: Step) -> Callable[[Any, Any], Any]:
-        """The steps inside a guarded unit: ``(item, run)`` to an iterator, async if any of them waits."""
-        made = self._units.get(id(step))
+    def unit(self, step: Step, turns: bool = False) -> Callable[[Any, Any], Any]:
+        """The steps inside a guarded unit: ``(item, run)`` to an iterator, async if any of them waits, or (``turns``)
+        may go on for so long that others are to have their turn."""
+        made = self._units.get((id(step), turns))
         if made is None:
-            waits = self.plan.loop and any(map(rests, step.inner))
+            waits = self.plan.loop and any(rests(s) or (turns and s.node.expands) for s in step.inner)
             shape = segments.unit if waits else shapes.unit
-            made = self._units[id(step)] = shape(step.inner, self.options)
+            made = self._units[id(step), turns] = shape(step.inner, self.options)
         return made.function
 
     def body(self, step: Step, waits: bool) -> tuple[Code, ...]:
@@ -156,21 +169,26 @@ class Program:
         made = self._bodies.get(id(step))
         options = replace(self.options, events=False)
         if made is None and waits:
-            made = (shapes.pump(step.inner, options, yields=True, rests=True, awaits=True),)
+            names = names_of(step.inner)
+            inner = [named(one, names) for one in step.inner]
+            made = (shapes.pump(inner, options, yields=True, rests=True, awaits=True),)
         elif made is None:
             nodes = step.node.body.nodes  # type: ignore[attr-defined]
             made = tuple(shapes.pump(run, options, yields=True, rests=True)
                          for run in plan_of(nodes, options).segments[0].runs)
         self._bodies[id(step)] = made
-        self.inside |= {id(inner): step.label for code in made for inner in every(code.steps)}
+        within = f"{self.inside[id(step)]}.{step.label}" if id(step) in self.inside else step.label
+        self.inside |= {id(inner): within for code in made for inner in every(code.steps)}
         return made
 
     def codes(self) -> list[Code]:
         """All code linked so far, to find whose line an error came from."""
         made = self.__dict__
         found = [made[n] for n in ("pump", "gen", "agen") if n in made]
-        found += made["push"].codes if "push" in made else ()
-        found += [*made.get("before", ()), *made.get("rests", ()), *self._units.values(), *self._calls]
+        names = ("before", "before_turning", "rests", "turning")
+        found += [code for name in names for code in made.get(name, ())]
+        found += [*made["push"].codes] if "push" in made else []
+        found += [*self._units.values(), *self._calls]
         return found + [c for cs in (*made.get("mains", ()), *self._bodies.values()) for c in cs]
 
 

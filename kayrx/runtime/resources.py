@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from kayrx.errors import RunError
 from kayrx.graph.node import Node, Opens, Resource
-from kayrx.nodes.ends import METHODS
+from kayrx.nodes.values import is_async, taking
 from kayrx.plan.plan import Plan, every
 from kayrx.runtime.places.threaded import InThread
 
@@ -59,13 +61,18 @@ class Opened:
 
     @contextmanager
     def now(self) -> Iterator[None]:
-        """All open, in a synchronous run; what has only an async way of opening is refused."""
+        """All open, in a synchronous run; what has only an async way of opening or closing is refused."""
         with ExitStack() as stack:
             for node, resource in self._wanting():
                 made = resource.factory()
-                if hasattr(made, "__aenter__") and not hasattr(made, "__enter__"):
-                    raise RunError(f"{node.where}: its resource opens asynchronously; write `await graph`")
-                self._keep(resource, made, stack)
+                if (how := waiting(made)) is not None:
+                    left(made)
+                    raise RunError(f"{node.where}: its resource {how} asynchronously; write `await graph`")
+                if hasattr(made, "__enter__"):
+                    made = stack.enter_context(made)
+                elif hasattr(made, "close"):
+                    stack.push(partial(closed_now, made, node))
+                self._objects[key_of(resource)] = made
             yield
 
     @asynccontextmanager
@@ -73,25 +80,57 @@ class Opened:
         """All open, in a run on a loop."""
         async with AsyncExitStack() as stack:
             for _, resource in self._wanting():
-                made = InThread(resource.factory) if resource.blocking else resource.factory()
+                made: Any = InThread(resource.factory) if resource.blocking else resource.factory()
+                if inspect.isawaitable(made):
+                    made = await made
                 if hasattr(made, "__aenter__"):
-                    self._objects[key_of(resource)] = await stack.enter_async_context(made)
+                    made = await stack.enter_async_context(made)
                 elif hasattr(made, "aclose"):
                     stack.push_async_callback(made.aclose)
-                    self._objects[key_of(resource)] = made
-                else:
-                    self._keep(resource, made, stack)
+                elif hasattr(made, "__enter__"):
+                    made = stack.enter_context(made)
+                elif hasattr(made, "close"):
+                    stack.push_async_callback(closed, made)
+                self._objects[key_of(resource)] = made
             yield
 
-    def _keep(self, resource: Opens, made: Any, stack: ExitStack | AsyncExitStack) -> None:
-        if hasattr(made, "__enter__"):
-            made = stack.enter_context(made)
-        elif hasattr(made, "close"):
-            stack.callback(made.close)
-        self._objects[key_of(resource)] = made
-
-    def taker(self, resource: Opens) -> Callable[[Any], Any]:
+    def taker(self, resource: Opens, where: str) -> Callable[[Any], Any]:
         """The function of an open sink that takes an item."""
         made = self[resource]
-        method = next((m for m in METHODS if hasattr(made, m)), None)
-        return getattr(made, method) if method else made  # type: ignore[no-any-return]
+        take: Callable[[Any], Any] = getattr(made, method) if (method := taking(made)) else made
+        if is_async(take):
+            raise RunError(f"{where}: its resource takes items asynchronously ({method or 'its call'} is async), which "
+                           "is known only now that it is open; give kx.each() an async function that uses it")
+        return take
+
+
+def waiting(made: Any) -> str | None:
+    """What of an object of a synchronous run would have to be awaited: ``opens`` or ``closes``."""
+    if inspect.isawaitable(made) or (hasattr(made, "__aenter__") and not hasattr(made, "__enter__")):
+        return "opens"
+    if hasattr(made, "__enter__"):
+        return None
+    close = getattr(made, "close", None)
+    return "closes" if (hasattr(made, "aclose") if close is None else is_async(close)) else None
+
+
+def left(made: Any) -> None:
+    """A coroutine that nobody will await is closed, so that Python does not complain of it too."""
+    if inspect.iscoroutine(made):
+        made.close()
+
+
+def closed_now(made: Any, node: Node, kind: object, failure: BaseException | None, trace: object) -> None:
+    """Close an object without a loop; what turns out to wait is an error, for it is open still."""
+    answer = made.close()
+    if inspect.isawaitable(answer):
+        left(answer)
+        if failure is not None:
+            return  # which is what the user has to know first
+        raise RunError(f"{node.where}: its resource closes asynchronously, and may be open still; write `await graph`")
+
+
+async def closed(made: Any) -> None:
+    answer = made.close()
+    if inspect.isawaitable(answer):
+        await answer

@@ -14,8 +14,7 @@ import anyio
 
 from kayrx.errors import GraphError
 from kayrx.graph.node import function_name
-from kayrx.nodes.ends import METHODS
-from kayrx.nodes.values import is_async_generator, unwrapped
+from kayrx.nodes.values import is_async_generator, taking, unwrapped
 
 
 class Fault(Exception):
@@ -152,7 +151,7 @@ class Faults:
 
     def sink(self, target: Any, name: str = "sink") -> Callable[[Any], Any]:
         """A function, list, file or queue with faults, as a function for ``kx.sink``: a faulty call gives none."""
-        method = next((m for m in METHODS if hasattr(target, m)), None)
+        method = taking(target)
         if method is None and not callable(target):
             raise GraphError(f"Faults.sink(target): a {type(target).__name__} takes no items")
         give = getattr(target, method) if method is not None else target

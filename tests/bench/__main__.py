@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import growth, grpcs, guarding, pacing, pushing, serving, starting, straight, waiting, websockets
+from tests.bench import (
+    growth,
+    grpcs,
+    guarding,
+    keeping,
+    pacing,
+    pushing,
+    serving,
+    starting,
+    straight,
+    waiting,
+    websockets,
+)
 from tests.bench.goals import SLACK, Row, missed, rendered
 from tests.bench.measure import Race, Settings
 from tests.bench.pacing import Pacing
@@ -20,7 +32,7 @@ from tests.bench.serving import Delivery
 
 GROUPS: tuple[Callable[[], Sequence[Race | Delivery | Pacing]], ...] = (
     straight.races, waiting.races, starting.races, pushing.races, growth.races, guarding.races,
-    serving.races, pacing.races, websockets.races, grpcs.races)
+    keeping.races, serving.races, pacing.races, websockets.races, grpcs.races)
 
 
 def order(race: Race | Delivery | Pacing) -> tuple[int, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,9 @@ def test_list_shows_the_open_letters() -> None:
     assert "[repr only] <letters_app.Odd object" in "".join(out) and out[-1] == "3 open"
     assert letters("list", "letters_app:made", "--error", "TypeError").splitlines()[-1] == "1 open"
     assert letters("list", "letters_app:answers", "--node", "else") == "0 open\n"
+    assert letters("list", "letters_app:answers", "--node", "parse") == letters("list", "letters_app:answers")
+    assert letters("list", "letters_app:answers", "--limit", "2").splitlines()[-1] == "the first 2 open"
+    assert letters("list", "letters_app:answers", "--limit", "3").splitlines()[-1] == "3 open"
     assert letters("list", "letters_app:answers", "--done") == "0 done\n"
 
 
@@ -81,12 +86,34 @@ def test_show_tells_all_of_one() -> None:
 
 def test_replay_sends_letters_in_again(project: Path) -> None:
     """All of them, or those that are named; it ends with 1 while something is left to do."""
-    assert letters("replay", "letters_app:answers", code=1) == "0 done, 2 failed again, 1 left; 0 of other graphs\n"
+    said = letters("replay", "letters_app:answers", code=1).splitlines()
+    assert said[0] == "0 done, 2 failed again, 1 left; 0 of other graphs"
+    assert said[1:] == ["left: 1 of which only a text was kept (repr): replay them by hand, then mark_done(id)"]
     (project / "fixed").touch()
     assert letters("replay", "letters_app:answers", BAD) == "1 done, 0 failed again, 0 left; 0 of other graphs\n"
     assert letters("replay", "letters_app:answers", "--error", "ValueError").startswith("1 done")
     assert letters("list", "letters_app:answers", "--done").splitlines()[-1] == "2 done"
     assert letters("replay", "letters_app:answers", "--graph", "else", code=0).endswith("1 of other graphs\n")
+
+
+def test_what_is_left_is_explained(project: Path) -> None:
+    """A node that was renamed is the usual reason."""
+    app = (project / "letters_app.py").read_text()
+    (project / "letters_app.py").write_text(app.replace("kx.map(parse) >> letters >> kx.to_list", "kx.map("
+                                                        "parse).named('renamed') >> letters >> kx.to_list"))
+    sys.modules.pop("letters_app")
+    said = letters("replay", "letters_app:answers", code=1).splitlines()
+    assert said == ["0 done, 0 failed again, 3 left; 0 of other graphs",
+                    "left: 3 of the node 'g.parse', which the graph does not have; those with letters are 'g.renamed'"]
+
+
+def test_who_has_read_enough_hears_no_complaint() -> None:
+    """``kayrx letters list ... | head``"""
+    path = f"{Path(__file__).parents[2]}:."
+    command = f"{sys.executable} -c 'from kayrx.cli import main; main()' letters list letters_app:answers"
+    shown = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": path})
+    assert (shown.stdout, shown.stderr) == ("", "")
 
 
 def test_export_is_json_lines(project: Path) -> None:

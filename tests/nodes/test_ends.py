@@ -226,3 +226,9 @@ def test_a_full_queue_source_drops_and_counts() -> None:
     assert fed.collect() == [3, 4] and fed.dropped == 3
     with pytest.raises(kx.RunError):
         fed.put(9)
+
+
+def test_a_graph_is_not_what_a_source_reads() -> None:
+    """A graph can be called, so it was taken for a function that gives items; the line that writes it is told."""
+    with pytest.raises(kx.GraphError, match="a graph is no items"):
+        kx.source(kx.source([1]))  # type: ignore[call-overload]

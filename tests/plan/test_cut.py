@@ -117,3 +117,13 @@ def test_unfused_steps_stand_alone() -> None:
 
     assert [len(run) for s in linear.compile(fuse=False).segments for run in s.runs] == [1, 1]
     assert [s.reason for s in waiting.compile(fuse=False).gates] == ["fuse=False"]
+
+
+@pytest.mark.parametrize(("before", "size"), [((), 16), ((kx.backpressure(4, overflow="drop_oldest"),), 1)])
+def test_a_hot_queue_with_a_policy_is_followed_by_one_slot(before: tuple[Any, ...], size: int) -> None:
+    """What was asked to drop drops as late as can be: 16 more places behind it would hold what is old by then."""
+    graph: Any = kx.source(reactivex.of(1))
+    for node in before:
+        graph = graph >> node
+    (gate,) = [g for g in (graph >> kx.map(ask, concurrency=2) >> kx.to_list()).compile().gates if g.origin is not None]
+    assert (gate.size, gate.reason) == (size, "ask waits")

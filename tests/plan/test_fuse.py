@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import reactivex
+from reactivex import operators as ops
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
@@ -54,6 +57,28 @@ def test_long_and_deep_graphs_run(name: str, fuse: bool, backend: str) -> None:
         assert ([1] >> DEEP[name]).collect(backend=backend, fuse=fuse) == first
         return
     assert ([1, 2, 3] >> DEEP[name]).collect(backend=backend, fuse=fuse) == EXPECTED[name]
+
+
+SAME: tuple[Callable[[], Any], ...] = (
+    lambda: kx.map(kx.it), lambda: kx.filter(lambda x: True), lambda: kx.flat_map(lambda x: [x]), lambda: kx.tap(str),
+    lambda: kx.scan(lambda s, x: x), lambda: kx.stateful_map(lambda s, x: (s, x), seed=0), lambda: kx.take(99),
+    lambda: kx.skip(0), lambda: kx.distinct_until_changed(), lambda: kx.buffer(count=2) >> kx.flat_map(list),
+    lambda: kx.map(kx.it) >> kx.retry(2), lambda: kx.unit(kx.map(kx.it) >> kx.flat_map(lambda x: [x])) >> kx.retry(2),
+    lambda: kx.backpressure(4), lambda: kx.broadcast(kx.map(kx.it), kx.map(kx.it)) >> kx.zip() >> kx.map(kx.it[0]),
+    lambda: kx.group_by(lambda x: 0, kx.map(kx.it), max_groups=1), lambda: kx.expand(lambda x: ()),
+    lambda: kx.loop(kx.map(kx.it), until=lambda x: True), lambda: kx.materialize() >> kx.dematerialize(),
+    lambda: kx.partition(lambda x: True, kx.map(kx.it), kx.map(kx.it)) >> kx.merge(),
+    lambda: kx.rx(ops.map(str)) >> int,
+    lambda: kx.window_by(event_time=kx.it, tumbling=5) >> kx.flat_map(lambda window: window.value),
+)
+
+
+def test_300_stages_of_every_kind_run(backend: str) -> None:
+    """Mixed as they come: the items arrive, in order, on every backend."""
+    draw, graph = random.Random(2), kx.source(range(20)) >> kx.map(kx.it)
+    for _ in range(300):
+        graph = graph >> draw.choice(SAME)()
+    assert graph.collect(backend=backend) == list(range(20))
 
 
 @pytest.mark.parametrize("name", list(DEEP))

@@ -109,8 +109,11 @@ OTHERS: list[Case] = [
 LETTERS: list[Case] = [
     (ONE >> kx.map(parse) >> kx.dead_letter(kx.memory_letters(9)), "writes letters of a graph without a name, which a "
      "replay finds only while its file and nodes are called the same; add .named('...') to the graph"),
-    (ONE >> kx.group_by(kx.it, kx.map(parse) >> kx.dead_letter(kx.memory_letters(9))),
-     "stands inside group_by(), into which no letter can be sent again; do what may fail before or after group_by()"),
+    (ONE >> kx.group_by(kx.it, kx.map(parse) >> kx.dead_letter(kx.memory_letters(9)) >> kx.pairwise()),
+     "stands inside group_by(), whose groups are over when a letter is sent in again: each goes through the rest of "
+     "the body as a group of its own; do what may fail before group_by()"),
+    ((ONE >> kx.broadcast(kx.map(parse) >> kx.dead_letter(kx.memory_letters(9)), kx.map(str)) >> kx.zip()).named("g"),
+     "cannot replay into 'parse' (map) at test_warn.py:115: 'g.zip' (zip) at test_warn.py:115 joins it with items of"),
 ]
 CASES = [*UNBOUNDED, *BLOCKING, *LATE, *LOSING, *AGAIN, *KEYS, *OTHERS, *LETTERS]
 

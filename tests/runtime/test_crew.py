@@ -152,6 +152,29 @@ async def test_calls_that_suspend_now_and_then_keep_their_order(seed: int) -> No
     assert out == [*range(3000)]
 
 
+@pytest.mark.parametrize("seed", range(12))
+async def test_results_that_expand_keep_their_order_though_others_run_in_between(seed: int) -> None:
+    """In the middle of a long expansion the other workers have their turn; their results wait for its end."""
+    drawn = random.Random(seed)
+    naps, sizes = zip(*((drawn.choice([0, 0, 1, 5]), drawn.choice([0, 1, 40, 700])) for _ in range(40)), strict=True)
+    most = drawn.choice([10, 3000, 10**6])
+
+    async def call(x: int) -> int:
+        for _ in range(naps[x]):
+            await anyio.sleep(0)
+        return x
+
+    graph = kx.source(range(40)) >> kx.map(call, concurrency=drawn.choice([2, 3, 8])) \
+        >> kx.flat_map(lambda x: ((x, n) for n in range(sizes[x]))) >> kx.take(most) >> kx.to_list()
+    with anyio.fail_after(20):
+        async with graph.start(events=drawn.random() < 0.3) as run:
+            await anyio.sleep(0)
+            run.pause()
+            await anyio.sleep(0)
+            run.resume()
+    assert run.result == [(x, n) for x in range(40) for n in range(sizes[x])][:most]
+
+
 # -- order ---------------------------------------------------------------------------------------
 
 

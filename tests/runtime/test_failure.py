@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
@@ -269,9 +271,11 @@ def test_a_stop_iteration_never_ends_a_stream_silently(step: str, backend: str) 
     with pytest.raises((StopIteration, RuntimeError)) as caught:
         (kx.source(range(10)) >> STEPS[step](stop)).run(backend=backend)
     assert isinstance(caught.value, StopIteration) or isinstance(caught.value.__cause__, StopIteration)
+    assert f"in node 'stop' ({'map' if step in ('guarded', 'unit') else step})" in caught.value.__notes__[-1] \
+        or step == "unit"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("step", [s for s in STEPS if s != "flat_map"])
 def test_an_exit_from_a_callback_comes_out_as_it_is(step: str, error: type[BaseException], backend: str) -> None:
     """KeyboardInterrupt and SystemExit are not swallowed; the source is closed before they come out."""
@@ -280,6 +284,16 @@ def test_an_exit_from_a_callback_comes_out_as_it_is(step: str, error: type[BaseE
     with pytest.raises(error) as caught:
         (kx.source(witness.items) >> STEPS[step](sync(bad))).run(backend=backend)
     assert caught.value is bad.error and witness.opened == witness.closed == 1
+
+
+def test_a_generator_exit_of_the_users_own_passes_no_group(backend: str) -> None:
+    """In a network it is the failure of its segment as any other, and comes out as it is (ruling 22)."""
+    bad, witness = Nth(2, GeneratorExit()), Witness()
+    joined = kx.merge(kx.source(witness.items) >> kx.map(sync(bad)), kx.source([1]))
+
+    with pytest.raises(GeneratorExit) as caught:
+        joined.run(backend=backend)
+    assert caught.value is bad.error and "(map)" in caught.value.__notes__[0] and witness.opened == witness.closed
 
 
 @pytest.mark.parametrize("node", [kx.map, lambda f: kx.map(f, concurrency=3), lambda f: kx.map(f) >> kx.delay(1)])
@@ -343,3 +357,97 @@ def test_an_exception_that_refuses_notes_keeps_its_meaning(backend: str) -> None
 
     with pytest.raises(Proud):
         (kx.source([1]) >> kx.tap(sync(Nth(1, Proud())))).run(backend=backend)
+
+
+# -- the errors of a run ---------------------------------------------------------------------------
+
+
+async def slow_at_two(x: int) -> int:
+    await anyio.sleep(9 if x == 2 else 0)
+    return x
+
+
+async def pieces_at_two(x: int) -> AsyncIterator[int]:
+    for piece in range(2):
+        await anyio.sleep(9 if x == 2 else 0)
+        yield piece
+
+
+async def second_late(x: int) -> AsyncIterator[int]:
+    yield x
+    await anyio.sleep(9 if x == 2 else 0)
+
+
+def fails_at_two(x: int) -> int:
+    if x == 2:
+        raise OSError("no")
+    return x
+
+
+class FullDisk:
+    def append(self, letter: Any) -> None:
+        raise OSError("disk full")
+
+
+THREE = kx.source([1, 2, 3])
+SLOW = kx.map(slow_at_two).named("n")
+FAILS = kx.map(fails_at_two).named("n")
+EARLIER = "kayrx: earlier attempts: "
+TAXONOMY: dict[str, tuple[Any, type[Exception], str, list[str], str]] = {
+    "a gate is full": (kx.source(range(5)) >> kx.map(kx.it + 0).named("n") >> kx.backpressure(1, overflow="error")
+                       >> kx.map(slow_at_two).named("m"), kx.GateOverflow, "gate into 'm' is full", [], "map, item 1"),
+    "a hot gate is full": (kx.source(reactivex.from_iterable(range(5))).named("n") >> kx.backpressure(
+        1, overflow="error") >> kx.map(slow_at_two), kx.GateOverflow, "gate 'n'.* is full", [], "source"),
+    "a burst": (THREE >> kx.map(slow_at_two) >> kx.rx(ops.flat_map(lambda x: reactivex.from_iterable("abc")),
+                                                      max_burst=2).named("n"),
+                kx.GateOverflow, "'n' .* released 3 items at once", [], "rx"),
+    "timeout of all": (THREE >> SLOW >> kx.timeout(1), kx.CallTimeout, r"'n' .* longer than 1 s \(total\)", [],
+                       "map, item 1"),
+    "timeout of the first": (THREE >> kx.concat_map(pieces_at_two).named("n") >> kx.timeout(first=1) >> kx.retry(2),
+                             kx.CallTimeout, r"'n' .* longer than 1 s \(first\)", [f"{EARLIER}1: CallTimeout: 'n' .*"],
+                             "flat_map, item 1, attempt 2"),
+    "timeout between two": (THREE >> kx.concat_map(second_late).named("n") >> kx.timeout(idle=1), kx.CallTimeout,
+                            r"'n' .* longer than 1 s \(idle\)", [], "flat_map, item 1"),
+    "deadline": (THREE >> SLOW >> kx.timeout(0.4) >> kx.retry(9) >> kx.deadline(1), kx.DeadlineExceeded,
+                 "'n' .* has spent its deadline", [], "map, item 1"),
+    "deadline of the source": (kx.source([1, 2]) >> kx.deadline(1) >> SLOW >> kx.retry(2), kx.DeadlineExceeded,
+                               "'n' .* has spent its deadline", [], "map, item 1"),
+    "open circuit": (THREE >> FAILS >> kx.circuit_breaker(1) >> kx.retry(3), kx.CircuitOpen, "'n' .*the circuit is",
+                     [f"{EARLIER}1: OSError: no; 2: CircuitOpen: 'n' .*"], "map, item 1, attempt 3"),
+    "bulkhead": (kx.source([1, 2, 2]) >> kx.map(slow_at_two, concurrency=3).named("n") >> kx.bulkhead(1),
+                 kx.BulkheadFull, "'n' .* 1 calls are under way and 0 wait", [], r"map, item \d"),
+    "retry": (THREE >> FAILS >> kx.retry(3), OSError, "no", [f"{EARLIER}1-2: OSError: no"], "map, item 1, attempt 3"),
+    "retry of a unit": (THREE >> kx.unit(FAILS >> kx.map(str), name="u") >> kx.retry(2), OSError, "no",
+                        [f"{EARLIER}1: OSError: no"], "map, item 1, attempt 2"),
+    "letters": (THREE >> FAILS >> kx.retry(2) >> kx.dead_letter(FullDisk()), OSError, "disk full",
+                ["kayrx: the store could not keep a letter, which is of OSError: no"], "map, item 1"),
+    "settled": (kx.source([1, kx.Retract(5)]) >> kx.settled(2).named("n"), kx.RunError, "5 items are taken back", [],
+                "settled, item 1"),
+}
+
+
+@pytest.mark.parametrize("name", TAXONOMY)
+def test_each_error_of_a_run_tells_node_line_item_and_attempt(name: str, loop: str) -> None:
+    """By its type and text, and by the last note; what went before is in the notes above it."""
+    graph, kind, text, before, last = TAXONOMY[name]
+
+    async def main() -> None:
+        await (graph >> kx.each(slow_at_two))
+
+    with pytest.raises(kind, match=text) as raised:
+        run_virtual(main, loop)
+    *others, note = raised.value.__notes__
+    word, _, rest = last.partition(", ")
+    where = rf"kayrx: in node '(u\.)?n' \({word}\) at test_failure\.py:\d+(, segment \d)?"
+    assert re.fullmatch(f"{where}{rest and ', '}{rest}", note)
+    assert len(others) == len(before) and all(map(re.fullmatch, before, others))
+    if kind is kx.CallTimeout:
+        assert f"({raised.value.which})" in str(raised.value)
+
+
+def test_a_checkpoint_that_does_not_fit_tells_node_and_line() -> None:
+    """A mismatch is known before any item is read."""
+    store = kx.memory_checkpoints()
+    (THREE >> kx.scan(lambda a, x: a + x).named("n") >> kx.checkpoint(store) >> kx.to_list()).run()
+    with pytest.raises(kx.RunError, match=r"'checkpoint' .* at test_failure\.py:\d+.*state of 'n' \(scan\)"):
+        (THREE >> kx.checkpoint(store) >> kx.to_list()).run(resume=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import Any
@@ -53,6 +54,36 @@ def test_a_gate_holds_no_more_than_its_size_with_the_readers_hand(size: int, vir
     assert most == size and finished == 5 * size
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_gate_and_the_calls_behind_it_are_two_bounds_that_add_up(size: int, ordered: bool, virtual: Virtual) -> None:
+    """An item leaves its slot to the call that begins with it, where ``concurrency`` counts it: held is exactly the
+    sum of what `explain` prints (ruling 5)."""
+    given = finished = most = 0
+
+    async def give(x: int) -> int:
+        nonlocal given, most
+        given += 1
+        most = max(most, given - finished)
+        return x
+
+    async def call(x: int) -> int:
+        await anyio.sleep(1)
+        return x
+
+    async def finish(x: int) -> None:
+        nonlocal finished
+        await anyio.sleep(100)
+        finished += 1
+
+    graph = kx.source(range(60)) >> kx.map(give) >> kx.backpressure(size) >> kx.map(
+        call, concurrency=3, ordered=ordered) >> kx.backpressure(2) >> kx.each(finish)
+    virtual(graph)
+
+    told = [int(n) for n in re.findall(r"(\d+) (?:items?|calls?)[ ,]", graph.explain().partition("bounds:")[2])]
+    assert told == [size, 2, 3] and most == sum(told) and finished == 60
+
+
 def test_an_item_frees_its_slot_when_its_reader_has_finished_it(virtual: Virtual) -> None:
     """An item that has been taken still fills its slot: the writer goes on at the end of the reader's call."""
     log: list[tuple[str, int, float]] = []
@@ -82,7 +113,7 @@ def test_the_default_gate_holds_sixteen() -> None:
 
 
 def test_a_million_items_never_hold_more_than_the_declared_bounds(loop: str) -> None:
-    """From a fast source through a slow sink nothing but the declared gates can fill."""
+    """From a fast source through a slow sink nothing but the declared gates can fill (law 3)."""
     read = finished = most = 0
 
     def fast() -> Any:
@@ -213,7 +244,7 @@ def test_conflate_joins_and_loses_nothing(virtual: Virtual) -> None:
 
 
 def test_a_dropping_gate_reads_its_source_without_waiting_for_its_reader(virtual: Virtual) -> None:
-    """A gate that may drop is always a real one: its source is read at its own pace."""
+    """A gate that may drop is always a real one: its source is read at its own pace (ruling 7)."""
     read_at: list[float] = []
 
     async def main() -> None:
@@ -234,7 +265,7 @@ def test_a_dropping_gate_reads_its_source_without_waiting_for_its_reader(virtual
 
 
 def test_a_gate_that_can_be_pulled_has_no_queue() -> None:
-    """``block`` between nodes that never wait is pulled in one task: the source is read item by item."""
+    """``block`` between nodes that never wait is pulled in one task: the source is read item by item (ruling 7)."""
     seen: list[str] = []
     graph = (kx.source(iter(range(3))) >> kx.tap(lambda x: seen.append(f"a{x}")) >> kx.backpressure(16)
              >> kx.tap(lambda x: seen.append(f"b{x}")))

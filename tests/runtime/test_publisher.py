@@ -564,7 +564,7 @@ async def test_rule_2_13_siblings_never_notice(shape: str, host: Any) -> None:
     publisher.subscribe(good[0])
     publisher.subscribe(bad)
     publisher.subscribe(good[1])
-    await until(lambda: all(probe.ended for probe in good))
+    await until(lambda: all(probe.ended for probe in good) and publisher.reports)  # each is a run of its own
     assert [probe.items for probe in good] == [[0, 1, 2, 3, 4]] * 2
     assert bad.items == [0, 1] and not bad.ended
     assert [type(e) for e in publisher.reports] == [ZeroDivisionError]
@@ -630,8 +630,10 @@ async def test_rule_3_02_request_from_inside_on_next_and_on_subscribe(publish: P
 
 
 async def test_rule_3_03_recursion_is_bounded(publish: Publish, request: pytest.FixtureRequest) -> None:
-    """20,000 items, each requested inside the one before: on_next is never two deep."""
-    count = 1000 if "observable" in request.node.name else 20_000
+    """20,000 items, each requested inside the one before: on_next is never two deep.  Fewer, and still more than
+    Python may recurse, where every item fails first: those took longer than `until` waits on a busy machine."""
+    slow = any(word in request.node.name for word in ("guards", "backoff"))
+    count = 1000 if "observable" in request.node.name else 2000 if slow else 20_000
     probe = subscribed(publish(range(count)), 1, each=1)
     await until(lambda: probe.ended)
     assert len(probe.items) == count and probe.deepest <= 2 and probe.wrong == []

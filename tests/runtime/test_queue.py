@@ -215,3 +215,13 @@ def test_stop_and_cancel_end_a_run_that_waits_for_items(virtual: Virtual) -> Non
         return await (queue >> kx.to_list())
 
     assert virtual(main) == [1]
+
+
+def test_a_queue_serves_the_next_run_once_a_run_without_a_loop_has_left_it() -> None:
+    """One run at a time (ruling 21): leaving frees the queue, which keeps what has not been read."""
+    queue = kx.queue_source(4)
+    for item in (1, 2, 3):
+        queue.put(item)
+    queue.close()
+    assert (queue >> kx.take(1)).collect() == [1]
+    assert queue.collect() == [2, 3]

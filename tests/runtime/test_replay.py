@@ -13,6 +13,7 @@ import pytest
 import kayrx as kx
 from kayrx.io.letters_json import OpenJson
 from kayrx.io.letters_sqlite import OpenSqlite
+from kayrx.runtime.ledger import Ledger
 from kayrx.testing import left_behind
 
 STORES: dict[str, Callable[[Path], Any]] = {
@@ -512,8 +513,8 @@ def test_a_letter_enters_a_side_of_a_loop() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
-    """Each under a key of its own, also where one item gives several; none is sent into another node of that name."""
+def test_letters_from_inside_a_group_have_keys_of_their_own(way: str) -> None:
+    """Also where one item gives several; none is sent into another node of that name."""
     store, service, outer = kx.memory_letters(99), Service(), Service(1, 2)
     body = kx.flat_map(lambda x: [x, x]) >> kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store)
     graph = (kx.source([1, 2]) >> kx.map(getattr(outer, way)).named("f") >> kx.dead_letter(store)
@@ -523,7 +524,81 @@ def test_letters_from_inside_a_group_are_kept_and_stay(way: str) -> None:
     outer.seen()
 
     assert [x.node for x in store.items()] == ["g.group_by.f"] * 16
-    assert graph.replay(store)[:3] == (0, 0, 16) and outer.seen() == []
+    service.seen()
+    assert graph.replay(store)[:3] == (0, 16, 0) and outer.seen() == []
+    assert service.seen() == [1, 1, 1, 1, 2, 2, 2, 2] * 2 and {x.attempts for x in store.items()} == {2}
+
+
+def tens(x: Any) -> Any:
+    return x * 10
+
+
+INSIDES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a group": (lambda rest: kx.group_by(kx.it, rest), "g.group_by.f"),
+    "a window": (lambda rest: kx.window(2, rest), "g.window.f"),
+    "a window of time": (lambda rest: kx.window(9, rest, seconds=9), "g.window-2.f"),
+    "a group in a group": (lambda rest: kx.group_by(kx.it, kx.map(kx.it) >> kx.group_by(kx.it, rest)),
+                           "g.group_by.group_by.f"),
+    "a unit in a window": (lambda rest: kx.window(2, kx.unit(rest, name="u") >> kx.skip_errors(OSError)),
+                           "g.window.u.f"),
+    "a guarded unit": (lambda rest: kx.unit(rest, name="u") >> kx.retry(3, on=OSError), "g.u.f"),
+    "a unit in a unit": (lambda rest: kx.unit(kx.map(kx.it) >> kx.unit(rest, name="v") >> kx.retry(2, on=OSError),
+                                              name="u") >> kx.retry(3, on=OSError) >> kx.map(kx.it), "g.u.v.f"),
+    "a fallback": (lambda rest: kx.map(tens).named("m") >> kx.tap(Service().ask) >> kx.fallback(rest), "g.ask.f"),
+    "the second fallback": (lambda rest: kx.concat_map(Service().ask) >> kx.fallback(kx.map(Service().ask), rest)
+                            >> kx.retry(2, on=OSError), "g.ask.f"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("inside", INSIDES)
+def test_a_letter_enters_inside_and_goes_through_the_rest(inside: str, way: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the body, as a group of its own, of a guarded unit, of a graph of a fallback; then through all below.  One
+    that fails again is the same letter; one that fails further down is a letter of that node, which can be sent in."""
+    make, node = INSIDES[inside]
+    store = kx.memory_letters(99)
+    told: list[Any] = []
+    tell = Ledger.tell
+    monkeypatch.setattr(Ledger, "tell", lambda self, what, **facts: (told.append(what), tell(self, what, **facts))[1])
+    service, further, above = Service(), Service(), Service(1, 2, 3)
+    rest = (kx.map(kx.it * 1) >> kx.map(getattr(service, way)).named("f") >> kx.dead_letter(store)
+            >> kx.map(kx.it + 1) >> kx.map(getattr(further, way)).named("h") >> kx.dead_letter(store))
+    graph = (kx.source([1, 2, 3]) >> kx.tap(above.ask) >> make(rest) >> kx.map(str)).named("g") >> kx.to_list()
+    factor = 10 if inside == "a fallback" else 1
+    assert graph.run() == [] and [x.node for x in store.items()] == [node] * 3
+    assert not [told for told in graph.check() if "cannot replay" in told or "stands inside" in told]
+    items = [x.item for x in store.items()]
+    assert items == [factor, 2 * factor, 3 * factor]
+
+    above.seen(), service.seen(), told.clear()
+    service.known |= {items[0], items[2]}
+    further.known.add(items[2] + 1)
+    assert graph.replay(store) == (2, 1, 0, 0, ([str(items[2] + 1)],))
+    assert service.seen() == items and above.seen() == []
+    assert [(x.item, x.node, x.attempts) for x in store.items()] == [
+        (items[1], node, 2), (items[0] + 1, node[:-1] + "h", 1)]
+    assert told.count("fallback") == 3 * ("fallback" in inside)  # degraded results
+    service.known.add(items[1])
+    further.known |= {items[0] + 1, items[1] + 1}
+    assert graph.replay(store) == (2, 0, 0, 0, ([str(items[0] + 1)], [str(items[1] + 1)]))
+    assert of(store) == [] and service.seen() == [items[1]]
+
+
+def test_nodes_of_one_name_inside_are_told_apart() -> None:
+    """In a body, in a unit, and in two graphs of one fallback."""
+    def replays(make: Callable[[Any, Any], Any], items: list[int], filed: list[str], out: list[Any]) -> None:
+        store, service = kx.memory_letters(99), Service(1)
+        one, two = (kx.map(service.ask).named("f") >> kx.dead_letter(store) >> kx.map(kx.it + n) for n in (10, 20))
+        graph = kx.source(items) >> make(one, two) >> kx.to_list()
+        assert graph.run() == [] and [x.node for x in store.items()] == filed
+        service.known |= set(range(99))
+        assert graph.replay(store) == (2, 0, 0, 0, tuple(out))
+
+    replays(lambda one, two: kx.window(9, one >> two), [0, 1], ["window.f", "window.f-2"], [[31], [30]])
+    replays(lambda one, two: kx.unit(one >> two, name="u") >> kx.retry(2), [0, 1], ["u.f", "u.f-2"], [[31], [30]])
+    replays(lambda one, two: kx.tap(lambda x: 1 / 0).named("m") >> kx.fallback(kx.filter(lambda x: x / x) >> two, one),
+            [0, 2], ["m.f-2", "m.f"], [[10], [22]])
 
 
 @pytest.mark.parametrize("way", WAYS)

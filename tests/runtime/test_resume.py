@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -211,6 +218,7 @@ async def upper(x: str) -> str:
 
 
 SEEN: list[Any] = []
+PICKLED = kx.memory_checkpoints(codec=kx.pickle_codec)
 
 
 @pytest.mark.parametrize("below", [
@@ -219,7 +227,9 @@ SEEN: list[Any] = []
     kx.map(str.upper) >> kx.retry(2) >> kx.fallback("?"), kx.tap(str.upper) >> kx.retry(2) >> kx.map(str.upper),
     kx.backpressure(2) >> kx.map(str.upper), kx.prefetch(2) >> kx.map(upper) >> kx.timeout(9),
     kx.map(str.upper, on=kx.threads(1)), kx.share() >> kx.map(str.upper), kx.also_to(kx.to_list()) >> kx.map(upper),
-], ids=range(11))
+    kx.timestamp() >> kx.map(lambda x: x.value.upper()), kx.delay(1) >> kx.rate_limit(9) >> kx.map(str.upper),
+    kx.filter(str.islower) >> kx.map(str.upper), kx.checkpoint(PICKLED) >> kx.map(str.upper),
+], ids=range(15))
 def test_what_gives_one_for_one_lets_the_marker_by(below: Any, loop: str) -> None:
     """map and tap never see it, whatever runs them; gates and branches carry it in its place."""
     SEEN.clear()
@@ -234,13 +244,15 @@ def test_what_gives_one_for_one_lets_the_marker_by(below: Any, loop: str) -> Non
 
 
 @pytest.mark.parametrize(("below", "says"), [
-    (kx.filter(str.isalpha), r"'isalpha' \(filter\).*left out.*kx\.settled\(\) before it, or put it inside the"),
+    (kx.skip(1), r"'skip' \(skip\).*left out.*kx\.settled\(\) before it, or put it inside the"),
+    (kx.rate_limit(9, key=str), "rate_limit"),
     (kx.flat_map(str), "flat_map"), (kx.take(3), "take"), (kx.scan(str.__add__), "scan"), (kx.buffer(2), "buffer"),
     (kx.map(upper, concurrency=2, ordered=False), "upper"), (kx.backpressure(2, overflow="latest"), "backpressure"),
     (kx.map(str) >> kx.skip_errors(), "'skip_errors'.*may drop an item"), (kx.each(str) >> kx.dead_letter([]), "drop"),
     (kx.distinct(), "distinct"), (kx.wire_tap(kx.to_list()), "wire_tap"), (kx.chunk(2, by="grapheme"), "chunk"),
-    (kx.sink(sys.stdout), "cannot take back"), (kx.concat_map(str) >> kx.retry(2, resume="restart"), "left out"),
-    (kx.take_until(kx.source([1])), "take_until"), (kx.window(2, kx.map(str)), "window")], ids=range(16))
+    (kx.sink(sys.stdout), "cannot take back: what was shown"),
+    (kx.concat_map(str) >> kx.retry(2, resume="restart"), "left out"),
+    (kx.take_until(kx.source([1])), "take_until"), (kx.window(2, kx.map(str)), "window")], ids=range(17))
 def test_what_would_lose_count_is_refused(below: Any, says: str) -> None:
     """CompileError, with settled() as the remedy, which then stands."""
     upstream = kx.source(["x"]) >> kx.concat_map(str) >> kx.retry(2, resume="restart")
@@ -248,6 +260,163 @@ def test_what_would_lose_count_is_refused(below: Any, says: str) -> None:
         (upstream >> below).compile()
     if says != "left out":
         (upstream >> kx.settled() >> below).compile()
+
+
+@given(text=st.text("aB", max_size=6), fails=st.lists(st.integers(0, 6), max_size=3), guarded=st.booleans(),
+       waits=st.booleans())
+def test_a_filter_takes_back_what_has_passed_of_it(text: str, fails: list[int], guarded: bool, waits: bool) -> None:
+    """A marker behind it counts the items behind it, and there is none for nothing; also guarded, in a row, and where
+    the text differs from attempt to attempt."""
+    calls = iter(range(99))
+
+    async def lower(x: str) -> bool:
+        return x.islower()
+
+    def pieces(x: Any) -> Iterator[str]:
+        attempt = next(calls)
+        for number, piece in enumerate(text):
+            if number == (fails[attempt] if attempt < len(fails) else 99):
+                raise OSError
+            yield piece.swapcase() if attempt < len(fails) else piece
+        if attempt < len(fails):
+            raise OSError
+
+    one = kx.filter(lower if waits else str.islower)
+    both = (one >> kx.retry(2) if guarded else one) >> kx.filter(kx.it != "A")
+    graph = kx.source(["x"]) >> kx.concat_map(pieces) >> kx.retry(4, resume="restart") >> both >> kx.to_list()
+
+    async def main() -> Any:
+        return await graph
+
+    items = run_virtual(main)
+    assert read(items) == text.replace("B", "") and all(x.count for x in items if isinstance(x, kx.Retract))
+
+
+class Pieces:
+    """A unit that gives the pieces of its item; the attempts for an item fail before piece ``n``, for each n, and
+    have given longer ones."""
+
+    def __init__(self, fails: list[list[int]]) -> None:
+        self.fails = {number: [*points] for number, points in enumerate(fails)}
+
+    def __call__(self, item: tuple[int, list[str]]) -> Iterator[str]:
+        number, pieces = item
+        points = self.fails.get(number, [])
+        fails = points.pop(0) if points else len(pieces) + 1
+        for place, piece in enumerate([*pieces, None]):
+            if place == fails:
+                raise OSError
+            if piece is not None:
+                yield piece + "!?" * (fails <= len(pieces))
+
+    async def later(self, item: tuple[int, list[str]]) -> AsyncIterator[str]:
+        for piece in self(item):
+            await anyio.sleep(1)
+            yield piece
+
+
+FILES: dict[str, Callable[[Path], Any]] = {
+    "memory": lambda path: io.StringIO(), "text": lambda path: path.open("w"), "appended": lambda path: path.open("a"),
+    "utf-16": lambda path: path.open("w", encoding="utf-16"), "crlf": lambda path: path.open("w", newline="\r\n"),
+    "bytes": lambda path: path.open("wb"), "unbuffered": lambda path: path.open("wb", buffering=0)}
+
+
+@given(items=st.lists(st.lists(st.text("aé\n😀", max_size=3), max_size=4), max_size=3), data=st.data(),
+       kind=st.sampled_from([*FILES]), waits=st.booleans(), lent=st.booleans(), refused=st.integers(0, 9))
+def test_a_file_holds_exactly_the_text_for_every_failure(items: list[list[str]], data: Any, kind: str, waits: bool,
+                                                         lent: bool, refused: int) -> None:
+    """A sink cuts it off where the attempt began, whatever was buffered, in every encoding, behind what stood there
+    before, and where a write was tried again; the file is the user's, or opened by the run."""
+    fails = [data.draw(st.lists(st.integers(0, len(pieces)), max_size=3)) for pieces in items]
+    answer, writes = Pieces(fails), iter(range(99))
+    with TemporaryDirectory() as folder:
+        path, other = Path(folder, "out"), Path(folder, "plain")
+        for one in (path, other):
+            one.write_bytes(b"before\n")
+        file = FILES[kind](path)
+
+        def piece(text: str) -> Any:
+            return text.encode() if "b" in getattr(file, "mode", "") else text
+
+        class Refusing:
+            """The file, but one write fails."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(file, name)
+
+            def write(self, text: Any) -> None:
+                if next(writes) == refused:
+                    raise OSError
+                file.write(text)
+
+        lent = lent and kind != "memory"
+        into = kx.sink(kx.resource(lambda: file)) if lent else kx.sink(Refusing()) >> kx.retry(2)
+        unit = kx.concat_map(answer.later if waits else answer) >> kx.retry(4, resume="restart")
+        graph = kx.source(list(enumerate(items))) >> unit >> kx.map(piece) >> into
+
+        async def main() -> None:
+            await graph
+
+        run_virtual(main) if waits else graph.run()
+        assert kind != "memory" or file.getvalue() == "".join(map("".join, items))
+        file.close()
+        with nullcontext(io.StringIO()) if kind == "memory" else FILES[kind](other) as plain:
+            plain.writelines(piece(text) for pieces in items for text in pieces)
+        assert path.read_bytes() == other.read_bytes()
+
+
+def socket_file() -> Any:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        return ours.makefile("w")  # open as long as the file is
+
+
+def device() -> Any:
+    return Path("/dev/null").open("w")
+
+
+def packed() -> Any:
+    return gzip.GzipFile(fileobj=io.BytesIO(), mode="w")
+
+
+def pipe_file() -> Any:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
+@pytest.mark.parametrize(("target", "says"), [
+    (pipe_file, "cannot go back"), (device, "is a device"), (packed, "cannot go back"),
+    (socket_file, "cannot go back"),
+    (lambda: anyio.AsyncFile(io.StringIO()), "asynchronously"), (lambda: sys.stderr, "is seen"),
+    (lambda: io.StringIO().write, "give sink.. the file itself")], ids=range(7))
+def test_what_cannot_be_cut_off_is_refused_at_the_earliest(target: Any, says: str) -> None:
+    """When compiled if the run is given the file, and before the first item if the run opens it."""
+    made = target()
+    unit = kx.source(["x"]) >> kx.tap(SEEN.append) >> kx.concat_map(str) >> kx.retry(2, resume="restart")
+    SEEN.clear()
+    with pytest.raises(kx.CompileError, match=rf"'\w+' \(sink\).*{says}.*settled\(\)"):
+        (unit >> kx.sink(made)).compile()
+    (unit >> kx.settled() >> kx.sink(made)).compile()
+    if says in ("cannot go back", "is a device"):
+        with pytest.raises(kx.RunError, match=rf"\(sink\).*{says}.*settled\(\)"):
+            (unit >> kx.sink(kx.resource(lambda: made))).run()
+    assert SEEN == []
+
+
+def test_a_file_is_cut_off_at_its_end_alone_and_as_far_back_as_places_are_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RunError for a file that is written to in its middle, and for more items than there are places for."""
+    path = tmp_path / "out"
+    path.write_text("before")
+    unit = kx.source(["x"]) >> kx.concat_map(Answer("abc", [3]).pieces) >> kx.retry(2, resume="restart")
+    with path.open("r+") as file, pytest.raises(kx.RunError, match=r"before its end.*mode 'w' or 'a'"):
+        (unit >> kx.sink(file)).run()
+    assert path.read_text() == "before"
+    monkeypatch.setattr("kayrx.nodes.retract.REACH", 2)
+    with pytest.raises(kx.RunError, match=r"3 items are taken back.*last 2 are known; write kx\.settled\(3\)"):
+        (unit >> kx.sink(io.StringIO())).run()
+    assert "65536 places" in (unit >> kx.sink(io.StringIO())).explain()
 
 
 def test_joins_and_bodies_are_looked_into() -> None:
@@ -272,7 +441,7 @@ def test_joins_and_bodies_are_looked_into() -> None:
     with pytest.raises(kx.CompileError, match="left out"):
         (in_a_unit() >> kx.take(1)).compile()
     with pytest.raises(kx.CompileError, match="left out"):
-        in_a_unit(kx.filter(str.isalpha)).compile()
+        in_a_unit(kx.concat_map(str)).compile()
 
 
 @pytest.mark.parametrize(("unit", "guard", "says"), [

@@ -19,7 +19,7 @@ from hypothesis import given, settings, strategies as st
 
 import kayrx as kx
 from kayrx.graph.graph import Graph
-from kayrx.nodes import groups, windows
+from kayrx.nodes import combine, groups, latest, windows
 from kayrx.plan.keeping import KEPT, STATELESS
 from kayrx.plan.plan import Saving
 from kayrx.plan.shapes import pump
@@ -80,7 +80,7 @@ BODIES: dict[str, Graph[Any, Any]] = {
     "take_last": kx.take_last(3), "first": kx.first(kx.it > 5, -1), "last": kx.last(kx.it < 5, -1),
     "element_at": kx.element_at(6, default=-1), "default_if_empty": kx.filter(kx.it > 99) >> kx.default_if_empty(0),
     "buffer": kx.buffer(count=4), "sliding": kx.sliding(3, 2), "sliding apart": kx.sliding(2, 5),
-    "with_index": kx.with_index(3),
+    "with_index": kx.with_index(3), "settled": kx.settled(3),
     "expansion": kx.flat_map(lambda x: [x, -x]) >> kx.scan(add, 0) >> kx.buffer(count=3),
     "group_by": kx.group_by(kx.it % 3, kx.scan(add, 0) >> kx.scan(add, 0) >> kx.buffer(2), max_groups=2),
     "window": kx.window(4, kx.scan(add, 0) >> kx.pairwise()),
@@ -127,7 +127,8 @@ def test_every_variable_of_a_node_is_saved_or_is_no_state() -> None:
             names = {hint for hint in re.findall(rf"^        (\w+)_{number} = ", text, re.M)}
             assert names - tools <= {*KEPT.get(type(step.node), "").split()}, (step.node.word, names)
             seen |= {type(step.node)} if names - tools else set()
-    assert {*KEPT} - seen <= {windows.Buffer, groups.InWindows} | {k for k in KEPT if k.role == "sink"} | {
+    joins = {groups.Ticks, combine.Zip, combine.CombineLatest, latest.WithLatestFrom, latest.ZipLatest}
+    assert {*KEPT} - seen <= {windows.Buffer, groups.InWindows} | joins | {k for k in KEPT if k.role == "sink"} | {
         k for k in KEPT if k.word in ("dematerialize",)}
 
 
@@ -208,6 +209,15 @@ NETS: dict[str, Callable[[Any, Any], Any]] = {
     "paced": lambda s, c: s >> kx.rate_limit(9, burst=3) >> c >> kx.scan(add) >> kx.rate_limit(
         30, key=kx.it % 2, size=4) >> TOTAL,
     "timed lists": lambda s, c: s >> c >> kx.buffer(4, seconds=60) >> kx.map(sum) >> kx.map(slow) >> kx.to_list(),
+    "timed windows": lambda s, c: s >> c >> kx.window(4, kx.scan(add), seconds=60) >> kx.map(slow) >> kx.to_list(),
+    "zip": lambda s, c: s >> kx.broadcast(kx.map(slow) >> kx.scan(add), kx.buffer(2) >> c, kx.sliding(2, 3)) >> kx.zip()
+    >> kx.map(str) >> kx.to_list(),
+    "zip of few": lambda s, c: s >> c >> kx.broadcast(
+        kx.backpressure(1) >> kx.map(slow), kx.filter(kx.it % 4 != 3), size=5) >> kx.zip(size=1) >> kx.map(str)
+    >> kx.to_list(),
+    "latest": lambda s, c: s >> c >> kx.broadcast(
+        kx.scan(add), kx.buffer(3) >> kx.map(sum)) >> kx.combine_latest() >> kx.take_last(1) >> kx.map(str)
+    >> kx.to_list(),
     "shared": lambda s, c: (lambda shared: kx.merge(shared >> kx.scan(add), shared >> kx.map(slow)))(
         s >> c >> kx.share()) >> TOTAL,
 }
@@ -270,6 +280,40 @@ def test_two_sources_are_caught_together() -> None:
 
     assert result == [6 + sum(x * (x + 1) // 2 for x in range(99))] and cuts > 3
     resumed_everywhere(make, lambda graph, **more: graph.run(backend="trio", **more))
+
+
+JOINS: dict[str, Callable[[Any, Any], Any]] = {
+    "combine_latest": kx.combine_latest, "zip_latest": kx.zip_latest, "zip": kx.zip,
+    "with_latest_from": lambda s, other: s >> kx.with_latest_from(other),
+}
+
+
+@pytest.mark.parametrize("join", JOINS)
+@pytest.mark.parametrize("events", [False, True])
+def test_a_join_goes_on_with_what_it_held(join: str, events: bool, loop: str) -> None:
+    """One side gives at times at which the other is silent, and ends before it: at every cut, the same pairs come."""
+    def make(mark: Any) -> Any:
+        shared = kx.source(ticking, cursor=kx.it) >> kx.share()
+        slower = shared >> kx.filter(kx.it % 3 == 1) >> kx.take(4) >> kx.map(kx.it * 100)
+        return JOINS[join](shared >> kx.filter(kx.it % 3 != 1), slower) >> mark >> kx.map(list) >> kx.to_list()
+
+    def run(graph: Any, **more: Any) -> Any:
+        async def main() -> Any:
+            async with graph.start(events=events, **more) as started:
+                pass
+            return started.result
+        return run_virtual(main, loop)
+
+    whole, cuts = resumed_everywhere(lambda store: make(kx.checkpoint(store, every=1)), run)
+    assert cuts >= 3 and whole == run(make(kx.map(kx.it)))
+
+
+def test_a_zip_whose_sides_are_too_far_apart_fails_as_without_a_checkpoint(loop: str) -> None:
+    """It holds no more for a barrier than the gates do."""
+    graph = kx.source(range(99)) >> kx.checkpoint(kx.memory_checkpoints(), every=2) >> kx.broadcast(
+        kx.flat_map(lambda x: [x] * 50), kx.filter(kx.it % 20 == 19)) >> kx.zip() >> kx.to_list()
+    with pytest.raises(kx.GateDeadlock, match="into 'zip' port"):
+        run_virtual(lambda: awaited(graph), loop)
 
 
 def test_a_reader_has_read_what_counts_as_sent(loop: str) -> None:
@@ -353,6 +397,48 @@ def test_a_graph_goes_on_with_what_was_appended_to_its_file(tmp_path: Path) -> N
     assert graph.collect(resume=True, backend="trio") == [5]
 
 
+@pytest.mark.parametrize("count", [5, 40, 700])
+@pytest.mark.parametrize("backend", ["sync", "asyncio"])
+def test_a_source_that_is_shorter_or_another_is_an_error(count: int, backend: str, tmp_path: Path) -> None:
+    """It gave nothing, in silence: a list, a file, and an object with ``read`` that have less than was read; and a file
+    that begins with other bytes.  One of the same length is no error, nor a store that gives fewer at a time."""
+    path = tmp_path / "in"
+    given = [f"line {n}" for n in range(count)]
+
+    class Store:
+        most = 99
+
+        def read(self, cursor: int | None, n: int) -> tuple[list[str], int | None]:
+            start = cursor or 0
+            following = start + min(n, self.most)
+            return given[start:following], following if following < len(given) else None
+
+    stored = Store()
+    path.write_text("\n".join(given) + "\n")
+    for source in (kx.source(given), kx.lines(path), kx.source(stored)):
+        store = Recorded()
+        graph = source.named("src") >> kx.checkpoint(store, every=max(3, count // 2)) >> kx.to_list()
+        graph.run(backend=backend)
+        whole = [*given]
+        for text in [*store.all]:
+            store.now.save("checkpoint", text)
+            stored.most = 7
+            assert graph.run(resume=True, backend=backend) == whole
+            stored.most = 99
+        store.now.save("checkpoint", store.all[-1])
+        for less in (count - 1, count // 3, 0):
+            given[:] = whole[:less]
+            path.write_text("\n".join(given) + "\n" * bool(less))
+            with pytest.raises(kx.RunError, match=r"^'src' .* at test_saving\.py:\d+:? .*(shorter|another)"):
+                graph.run(resume=True, backend=backend)
+        given[:] = whole
+        path.write_text("\n".join(["LINE 0", *given[1:]]) + "\n")
+        if "lines" in repr(source):
+            with pytest.raises(kx.RunError, match="is another file than the one that was read"):
+                graph.run(resume=True, backend=backend)
+        path.write_text("\n".join(given) + "\n")
+
+
 def test_a_file_is_flushed_before_what_was_sent_counts(tmp_path: Path) -> None:
     """What stands in a buffer of the process would be lost with it, and not be sent again."""
     path, seen = tmp_path / "out", []
@@ -406,7 +492,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two checkpoints": (lambda: kx.source([1]) >> MARK >> MARK, "saves the whole graph already; leave one of them out"),
     "inside a group": (lambda: kx.source([1]) >> kx.window(2, MARK), "stands inside a group"),
     "a timer": (lambda: kx.source([1]) >> MARK >> kx.delay(1), "what 'delay' .* holds cannot be saved .* graph of its"),
-    "a zip": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.zip(), "what 'zip' .* holds cannot"),
+    "a concat": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.concat(),
+                 "'concat' .* one lane after the other.*give one source that reads them in turn"),
+    "a race": (lambda: kx.source([1]) >> MARK >> [kx.map(abs), kx.map(abs)] >> kx.race(), "what 'race' .* cannot"),
     "an Rx operator": (lambda: kx.source([1]) >> MARK >> kx.rx(abs, max_burst=1), "what 'abs' .* hosts an Rx operator"),
     "a gate that drops": (lambda: kx.source([1]) >> MARK >> kx.backpressure(2, overflow="latest") >> kx.map(later),
                           "may drop or join items .latest.*use overflow='block'"),

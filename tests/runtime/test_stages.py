@@ -99,6 +99,20 @@ def test_a_deadlock_is_found_behind_nodes_that_wait(virtual: Virtual) -> None:
         virtual(apart >> kx.to_list())
 
 
+def test_a_deadlock_inside_a_loop_says_so(virtual: Virtual) -> None:
+    """The remedy names the loop in whose body the join stands; a larger size of the join helps."""
+    async def call(x: int) -> int:
+        return x
+
+    def looped(size: int) -> Any:
+        branches = kx.broadcast(kx.filter(kx.it >= 40), kx.map(call), size=size)
+        return kx.source(range(80)) >> kx.loop(branches >> kx.zip(size=size), until=lambda x: True, size=64)
+
+    with pytest.raises(kx.GateDeadlock, match=r"a join in the body of 'loop' \(loop\) at .*e\.g\. size=32"):
+        virtual(looped(16))
+    virtual(looped(64))
+
+
 def test_waiting_for_a_timer_is_no_deadlock(virtual: Virtual) -> None:
     """A timer or a source that may still give is something to wait for."""
     joined = kx.zip(kx.source(range(100)), later(1000, *range(3)))

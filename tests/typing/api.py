@@ -190,7 +190,7 @@ assert_type(texts >> kx.window_by(event_time=second, session=1, fold=(0, count_u
 assert_type(kx.map(parse) >> kx.map(show), Graph[str, str])
 assert_type((kx.map(parse) >> kx.map(show)).named("both"), Graph[str, str])
 assert_type(kx.unit(kx.map(parse) >> kx.map(show)), Graph[str, str])
-assert_type(texts >> kx.take(2).named("few"), Graph[Never, Any])
+assert_type(texts >> kx.take(2).named("few"), Graph[Any, Any])
 assert_type(texts >> kx.prefetch(2) >> kx.coalesce(2, longest) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.rate_limit(5, key=len, cost=len) >> kx.map(parse), Graph[Never, int])
 assert_type(texts >> kx.keep_alive(5, "") >> kx.map(parse), Graph[Never, int])
@@ -214,7 +214,7 @@ assert_type(pipeline.run(), list[list[str]])
 # -- guards follow a sink as any other unit
 assert_type(kx.each(parse) >> kx.retry(3) >> kx.skip_errors(), Sink[str, None])
 assert_type(texts >> (kx.each(parse) >> kx.retry(3)), Sink[Never, None])
-assert_type(texts >> kx.to_list().named("all"), Any)
+assert_type(texts >> kx.to_list().named("all"), Sink[Never, list[Any]])
 assert_type(texts >> kx.map(parse) >> kx.retry(3) >> kx.skip_errors(), Graph[Never, int])
 assert_type(numbers >> kx.sink(queue.Queue[int]()), Sink[Never, Any])
 assert_type(texts >> kx.sink(sys.stdout), Sink[Never, Any])
@@ -384,6 +384,10 @@ kayrx.io.sse_client("http://x", gaps="none")  # type: ignore[arg-type]
 
 # -- wrong joins are type errors
 numbers >> kx.each(parse)  # type: ignore[operator]
+numbers >> kx.tap(parse)  # type: ignore[arg-type]
+numbers >> kx.map(lambda x: x.upper())  # type: ignore[attr-defined]
+numbers >> kx.sink([""])  # type: ignore[operator]
+numbers >> kx.sink(queue.Queue[str]())  # type: ignore[operator]
 numbers >> kx.map(show) >> kx.sink(numbers_only)  # type: ignore[operator]
 kx.to_list() >> kx.take(1)  # type: ignore[operator]
 numbers >> kx.map(parse)  # type: ignore[arg-type]

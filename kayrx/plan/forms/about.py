@@ -7,6 +7,7 @@ from typing import Any
 from kayrx.nodes import about
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import item
+from kayrx.plan.forms.transform import past_marks
 
 
 @item.register
@@ -21,7 +22,13 @@ def _(node: about.WithIndex, e: Emitter, x: str) -> str:
 def _(node: about.Stamp, e: Emitter, x: str) -> str:
     y = e.value()
     stamped, made = e.param("stamped", about.Timestamp), e.param("made", tuple.__new__)  # a third of the class's own
+    if marked := past_marks(e, x):
+        e.line(f"{y} = {x}")
+        e.dedent()
+        e.indent("else:")
     e.line(f"{y} = {made}({stamped}, ({x}, {e.state('now', 'run.backend.now')}()))")
+    if marked:
+        e.dedent()
     return y
 
 

@@ -40,7 +40,7 @@ def has_form(node: Node) -> bool:
 def last(e: Emitter, held: str, test: str) -> str:
     """Open a loop of one turn over a held value, if ``test`` holds; forms end with it."""
     y = e.value()
-    e.open_loop(f"for {y} in ({held},) if {test} else ():")
+    e.open_loop(f"for {y} in ({held},) if {test} else ():", many=False)
     return y
 
 

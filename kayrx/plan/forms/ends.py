@@ -7,8 +7,11 @@ from typing import Any
 
 from kayrx.graph.node import Resource
 from kayrx.nodes import ends, flow
+from kayrx.nodes.retract import Retract
+from kayrx.nodes.values import taking
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import item, result
+from kayrx.plan.written import Written
 
 
 @item.register
@@ -29,26 +32,44 @@ def _(node: ends.ToList, e: Emitter) -> str:
 
 def into(node: ends.Each | ends.SinkTo) -> Callable[[Any], Any]:
     """The function a sink calls with each item."""
-    if isinstance(node, ends.Each):
-        return node.fn
-    return getattr(node.target, node.method) if node.method else node.target  # type: ignore[no-any-return]
+    return node.fn if isinstance(node, ends.Each) else node.take
 
 
 @item.register(ends.Each)
 @item.register(ends.SinkTo)
 def _(node: ends.Each | ends.SinkTo, e: Emitter, x: str) -> None:
+    assert e.step is not None
+    unit: Callable[[Any], Any] | str
     if isinstance(node, ends.SinkTo) and isinstance(node.target, Resource):
-        take = e.state("take", f"run.opened.taker({e.param('resource', node.target)})")
-        e.line(f"{take}({x})")
-        e.fate("delivered")
-        return
-    fn = into(node)
-    text = e.call(fn, x)
-    if e.step is None or not e.step.guards:
-        e.line(text)
+        resource = e.param("resource", node.target)
+        target = e.state("made", f"run.opened[{resource}]")
+        unit = e.state("take", f"run.opened.taker({resource}, {e.param('where', e.step.where)})")
+        text = f"{unit}({x})"
     else:
-        e.attempt("_", text, fn, x)
+        target = ""
+        unit = into(node)
+        text = e.call(unit, x)
+    marked = e.step.marked and isinstance(node, ends.SinkTo) and (bool(target) or node.method == "write")
+    if marked:
+        target = target or e.param("target", node.target)  # type: ignore[union-attr]
+        written = e.state("written", f"{e.param('Written', written_to)}({target}, {e.param('where', e.step.where)})")
+        e.indent(f"if {written} is not None and type({x}) is {e.param('Retract', Retract)}:")
+        e.line(f"{written}.take_back({x})")
+        e.dedent()
+        e.indent("else:")
+        e.line(f"if {written} is not None: {written}.begin()")
+    if e.step.guards:
+        e.attempt("_", text, unit, x)
+    else:
+        e.line(text)
+    if marked:
+        e.dedent()
     e.fate("delivered")
+
+
+def written_to(target: Any, where: str) -> Written | None:
+    """How a sink takes back what it was given; None for one that gets the marker itself, as a list and a queue do."""
+    return Written(target, where) if taking(target) == "write" else None
 
 
 @result.register

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kayrx.nodes import groups
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import end, item, of_parents
+from kayrx.plan.plan import Saving
 from kayrx.plan.traits import rests
 
 
@@ -13,9 +14,10 @@ def groups_of(e: Emitter) -> str:
 
 
 def waiting(e: Emitter) -> bool:
-    """True if the body is an async generator: something in it waits, and a loop runs."""
+    """True if the body is an async generator: a loop runs, and something in it waits, or may keep others from it."""
     assert e.step is not None
-    return e.awaits and any(rests(step) for step in e.step.inner)
+    long = not isinstance(e.options, Saving)
+    return e.awaits and any(rests(step) or (long and step.node.expands) for step in e.step.inner)
 
 
 def given(e: Emitter, call: str) -> str:

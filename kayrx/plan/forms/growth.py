@@ -45,7 +45,6 @@ def _(node: growth.Expand, e: Emitter, x: str) -> str:
     if is_async_generator(node.fn):
         e.line(f"{waiting}.extend(await {e.param('gathered', gathered)}({text}, {room}, run))")
     else:
-        e.probe(text)
         e.line(f"{waiting}.extend(islice({text}, {room}))")
     where = e.param("where", e.step.where)
     e.line(f"if len({waiting}) > {node.limit}: raise {e.param('too_many', too_many)}({where}, {node.limit})")

@@ -92,7 +92,7 @@ def _(node: position.Last, e: Emitter) -> str:
     else:
         e.line(f"if {newest} is EMPTY: {newest} = (run.made({e.label}, ()), {e.constant('default', node.default)})")
     target, y = given(e)
-    e.open_loop(f"for {target} in ({newest},):")
+    e.open_loop(f"for {target} in ({newest},):", many=False)
     return y
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kayrx.errors import RunError
@@ -11,6 +12,7 @@ from kayrx.nodes import retract
 from kayrx.nodes.retract import Retract
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import end, given, item, kept
+from kayrx.plan.written import out_of_reach
 
 
 def take_back(held: deque[Any], mark: Retract, where: str, fate: Callable[..., None] | None, label: str) -> None:
@@ -22,6 +24,22 @@ def take_back(held: deque[Any], mark: Retract, where: str, fate: Callable[..., N
         pair = held.pop()
         if fate is not None:
             fate(pair[0], "filtered", label)
+
+
+class Passed:
+    """Which of the last items have passed a filter, as far back as a mark may reach."""
+
+    __slots__ = ("each", "where")
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.each: deque[bool] = deque(maxlen=retract.REACH)
+
+    def behind(self, mark: Retract) -> Retract:
+        """The mark for who stands behind the filter."""
+        if mark.count > len(self.each):
+            raise out_of_reach(self.where, mark.count, len(self.each))
+        return replace(mark, count=sum(self.each.pop() for _ in range(mark.count)))
 
 
 @item.register

@@ -5,22 +5,51 @@ from __future__ import annotations
 from collections import deque
 
 from kayrx.nodes import select
+from kayrx.nodes.retract import Retract
 from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter
 from kayrx.plan.forms.base import item
+from kayrx.plan.forms.retract import Passed
 from kayrx.plan.units import selecting
 
 
 @item.register
 def _(node: select.Filter, e: Emitter, x: str) -> str:
+    assert e.step is not None
+    if e.step.marked:
+        return around_marks(node, e, x)
+    return filtered(node, e, x)
+
+
+def filtered(node: select.Filter, e: Emitter, x: str) -> str:
     if e.step is not None and e.step.guards:
-        y, unit = e.value(), selecting(node.fn)
+        y, unit = e.value(), selecting(node.fn, e.where)
         e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x, drops=True)
         return y
     e.indent(f"if not ({e.call(node.fn, x)}):")
     e.skip()
     e.dedent()
     return x
+
+
+def around_marks(node: select.Filter, e: Emitter, x: str) -> str:
+    """A `Retract` goes on with the number of those items that have passed; that of each is kept for it."""
+    assert e.step is not None
+    y, where = e.value("y"), e.param("where", e.step.where)
+    passed = e.state("passed", f"{e.param('Passed', Passed)}({where})")
+    e.indent(f"if type({x}) is {e.param('Retract', Retract)}:")
+    e.line(f"{y} = {passed}.behind({x})")
+    e.indent(f"if not {y}.count:")
+    e.skip()
+    e.dedent()
+    e.dedent()
+    e.indent("else:")
+    e.line(f"{passed}.each.append(False)")
+    found = filtered(node, e, x)
+    e.line(f"{passed}.each[-1] = True")
+    e.line(f"{y} = {found}")
+    e.dedent()
+    return y
 
 
 @item.register

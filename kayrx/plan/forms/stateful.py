@@ -21,7 +21,7 @@ def _(node: stateful.StatefulMap, e: Emitter, x: str) -> str:
     y, key, state = e.value(), e.value("key"), e.value("state")
     states = e.state("states", "{}" if node.max_keys is None else f"{e.param('ordered', OrderedDict)}()")
     if guarded:
-        unit = remembering(node.fn, node.key, node.seed)
+        unit = remembering(node.fn, node.key, node.seed, e.where)
         e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({states}, {x})", unit, states, x)
         e.line(f"{key}, {state}, {y} = {y}")
     else:
@@ -33,7 +33,6 @@ def _(node: stateful.StatefulMap, e: Emitter, x: str) -> str:
             e.line(f"{state} = {states}.get({key}, EMPTY)")
             e.line(f"if {state} is EMPTY: {state} = {seeded(e, node.seed)}")
         text = e.call(node.fn, state, x)
-        e.probe(text)
         e.line(f"{state}, {y} = {text}")
     keep(node, e, states, key, state)
     return y
@@ -43,7 +42,6 @@ def alone(node: stateful.StatefulMap, e: Emitter, x: str) -> str:
     """One state, and nobody who may ask for it again."""
     state, y = e.state("state", seeded(e, node.seed)), e.value()
     text = e.call(node.fn, state, x)
-    e.probe(text)
     e.line(f"{state}, {y} = {text}")
     if node.seed is not None:
         e.line(f"if {state} is None: {state} = {seeded(e, node.seed)}")

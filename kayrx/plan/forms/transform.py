@@ -22,8 +22,6 @@ def no_items(where: str) -> Exception:
 def _(node: transform.Map, e: Emitter, x: str) -> str:
     y = e.value()
     text = e.call(node.fn, x, waits=node.waits)
-    if not node.waits:
-        e.probe(text)
     if marked := past_marks(e, x):
         e.line(f"{y} = {x}")
         e.dedent()
@@ -48,15 +46,14 @@ def _(node: transform.FlatMap, e: Emitter, x: str) -> str:
     assert e.step is not None
     if e.step.guards:
         each = e.state("each", f"run.guard({e.param('guards', e.step)})")
-        many = f"{each}.{'each' if e.awaits else 'each_now'}({e.param('f', node.fn)}, {x})"
+        fn = e.param("f", node.fn) if is_async(node.fn) else e.probed_param(e.param("f", node.fn), node.fn)
+        many = f"{each}.{'each' if e.awaits else 'each_now'}({fn}, {x})"
         e.in_hand()
         open_each(e, y, many, asynchronous=e.awaits)
     elif is_async_generator(node.fn):
         open_each(e, y, e.call(node.fn, x), asynchronous=True)
     else:
-        text = e.call(node.fn, x)
-        e.probe(text)
-        open_each(e, y, text, asynchronous=False)
+        open_each(e, y, e.call(node.fn, x), asynchronous=False)
     return y
 
 
@@ -74,7 +71,7 @@ def open_each(e: Emitter, y: str, many: str, *, asynchronous: bool) -> None:
 def _(node: units.Unit, e: Emitter, x: str) -> str:
     y = e.value()
     each = e.state("each", f"run.guard({e.param('guards', e.step)})")
-    many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}), {x})"
+    many = f"{each}.{'each' if e.awaits else 'each_now'}(run.unit({e.param('guards', e.step)}, {e.awaits}), {x})"
     e.in_hand()
     open_each(e, y, many, asynchronous=e.awaits)
     return y
@@ -131,7 +128,7 @@ def _(node: transform.Tap, e: Emitter, x: str) -> str:
         e.dedent()
         e.indent("else:")
     if guarded:
-        unit = tapping(node.fn)
+        unit = tapping(node.fn, e.where)
         e.attempt(y, f"{'await ' if is_async(unit) else ''}{e.param('u', unit)}({x})", unit, x)
     else:
         e.line(text)

@@ -15,11 +15,11 @@ import anyio
 
 from kayrx.nodes.transform import FlatMap, Map
 from kayrx.plan.plan import Segment, Step
-from kayrx.plan.shapes import END
+from kayrx.plan.shapes import END, WAIT
 from kayrx.plan.units import DROPPED
 from kayrx.runtime.blame import number_in_hand
 from kayrx.runtime.context import Context
-from kayrx.runtime.crews.placed import placed
+from kayrx.runtime.crews.placed import placed, with_ids
 from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.guards.many import outputs
 from kayrx.runtime.guards.sent import past_marks
@@ -38,18 +38,14 @@ class Crew:
         self.fail, self.failed = fail, False
         self.slices = slices if source is not None else None
         self.source, self.lane, self.emit, self.waits = source, lane, emit, waits
-        self.started = 0   # items taken
-        self.turn = 0      # the number of the item that may leave next
+        self.started = self.turn = 0   # items taken; the number of the item that may leave next
         self.done: dict[int, Any] = {}
-        self.sending = self.asking = False
-        self.only = False     # one worker alone has an item, number ``started - 1``; ``turn`` is not kept
+        self.only = self.sending = False  # one worker alone has an item, number ``started - 1``; ``turn`` is not kept
         self.alone = False    # the same, and nothing else has to be looked at
-        self.over = False     # nothing more is wanted
-        self.signal = False   # the run pauses or stops
-        self.halted = False   # one of the two
-        self.idle: list[Any] = []
-        self.hired = self.alive = 0
+        self.over = self.signal = self.halted = False  # nothing more is wanted; the run pauses or stops; one of them
         self.group: Any = None
+        self.idle: list[Any] = []
+        self.asking, self.hired, self.alive = False, 0, 0
         self.way: tuple[Any, ...] = ()  # what a worker runs
         node = step.node
         assert isinstance(node, (Map, FlatMap))
@@ -62,20 +58,9 @@ class Crew:
         if run.ledger.exact:
             if source is not None:
                 entry = segment.head.label if segment.head else step.label
-                self.source = ((run.enter(entry), item) for item in source)
+                self.source = (item if item is WAIT else (run.enter(entry), item) for item in source)
             if isinstance(node, Map) and node.on is None:
-                self.fn = self.with_ids(self.fn)
-
-    def with_ids(self, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        """``fn`` over (id, item) pairs, as they are in a run that tells the fate of every item."""
-        async def call(pair: Any) -> Any:
-            self.run.item, item = pair
-            value = await fn(item)
-            if value is DROPPED:
-                self.run.fate(pair[0], "filtered", self.step.label)
-                return DROPPED
-            return pair[0], value
-        return call
+                self.fn = with_ids(self, self.fn)
 
     @property
     def rests(self) -> bool:
@@ -146,7 +131,11 @@ class Crew:
             if self.signal and await self.run.hold(self.control):
                 return END
             if self.source is not None:
-                return next(self.source, END)
+                if (item := next(self.source, END)) is not WAIT:
+                    return item
+                if self.run.due():
+                    await self.run.rest()
+                continue
             assert self.lane is not None
             if self.lane.items:
                 item = self.lane.items.popleft()
@@ -232,6 +221,10 @@ class Crew:
                 await self.idle_until_woken()
             self.joined()
             return
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Send the results whose turn has come."""
         self.sending = True
         while (number := self.turn) in self.done:
             value = self.done.pop(number)
@@ -242,6 +235,13 @@ class Crew:
             self.turn += 1
         self.sending = False
         self.wake_idle()
+
+    async def pause(self, number: int) -> bool:
+        """Let others run in the middle of a result's way; those behind wait for `drain`.  False: no rest is due now."""
+        self.only, self.alone, self.turn, self.sending = False, False, number + 1, True
+        await self.run.rest()
+        self.sending = False
+        return False
 
     async def as_done(self) -> None:
         """Results leave as they come."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from kayrx.nodes.place import Placement
+from kayrx.plan.units import DROPPED
 from kayrx.runtime.crews.batches import item_by_item
 from kayrx.runtime.guards.sent import past_marks
 
@@ -37,5 +38,17 @@ async def placed(crew: Crew, place: Placement) -> AsyncIterator[None]:
 
         crew.fn = past_marks(step, at_place)
         if run.ledger.exact:
-            crew.fn = crew.with_ids(crew.fn)
+            crew.fn = with_ids(crew, crew.fn)
         yield
+
+
+def with_ids(crew: Crew, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    """``fn`` over (id, item) pairs, as they are in a run that tells the fate of every item."""
+    async def call(pair: Any) -> Any:
+        crew.run.item, item = pair
+        value = await fn(item)
+        if value is DROPPED:
+            crew.run.fate(pair[0], "filtered", crew.step.label)
+            return DROPPED
+        return pair[0], value
+    return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kayrx.plan.keeping import Barrier
-from kayrx.plan.shapes import END
+from kayrx.plan.shapes import END, WAIT
 from kayrx.runtime.crews.crew import Crew
 
 
@@ -19,7 +19,7 @@ class SavingCrew(Crew):
         if self.run.ledger.exact and args[3] is not None:
             head, enter = self.segment.head, self.run.enter
             entry = head.label if head is not None else self.step.label
-            self.source = (x if type(x) is Barrier else (enter(entry), x) for x in args[3])
+            self.source = (x if type(x) is Barrier or x is WAIT else (enter(entry), x) for x in args[3])
 
     async def next(self) -> Any:
         self.free += 1
@@ -33,6 +33,9 @@ class SavingCrew(Crew):
                 await self.run.hold(self.control)
             elif self.source is not None:
                 item = next(self.source, END)
+                if item is WAIT:
+                    await self.run.rest()
+                    continue
                 if type(item) is not Barrier:
                     break
                 await self.let_pass(item)

@@ -44,6 +44,10 @@ class Circle:
         self.park: Any = None
         self.new = run.gates[next(i for i in entry.lanes if not plan.gates[i].back)]
 
+    def holds(self, gate: Gate) -> bool:
+        """True if the gate is between two segments of the body."""
+        return any(self.run.gates[i] is gate for i in self.within if i not in self.exit.outs)
+
     @property
     def full(self) -> bool:
         return self.inside >= self.most

@@ -35,7 +35,7 @@ class Gate:
     def __init__(self, run: Context, size: int, overflow: Overflow = "block", name: str = "",
                  *, outside: bool = False) -> None:
         if run.ledger.exact and isinstance(overflow, Conflate):
-            join = overflow.fn
+            join = overflow.joined
             overflow = Conflate(lambda a, b: run.ledger.joined((a, b), name, lambda two: join(*two)))
         self.run, self.size, self.overflow, self.name = run, size, overflow, name
         self._park, self._wake, self._parks = run.backend.park, run.backend.wake, run.parks
@@ -229,8 +229,8 @@ def overflowed(items: deque[Any], item: Any, overflow: Overflow, name: str, size
             items.clear()
             items.append(item)
             return lost
-        case Conflate(fn=fn):
-            items[-1] = fn(items[-1], item)
+        case Conflate():
+            items[-1] = overflow.joined(items[-1], item)
             return 0
     raise GateOverflow(f"gate {name} is full ({size} items): give it a larger size, or say what may be lost with "
                        "kx.backpressure(size, overflow='drop_oldest' | 'drop_newest' | 'latest' | kx.conflate(fn))")

@@ -143,8 +143,8 @@ class MeasuredGate(WaitingGate):
             case "drop_newest":
                 self.run.ledger.lost(item, "dropped", self.name)
                 self.dropped += 1
-            case Conflate(fn=fn):
-                self.items[-1] = fn(self.items[-1], item)
+            case Conflate() as joins:
+                self.items[-1] = joins.joined(self.items[-1], item)
                 self.weight -= self.weights.pop()
                 self.weights.append(self.weigh(self.items[-1]))
                 self.weight += self.weights[-1]
@@ -169,7 +169,7 @@ class CoalescingGate(WaitingGate):
             return False
         if self.items:
             assert isinstance(self.overflow, Conflate)
-            self.items[-1] = self.overflow.fn(self.items[-1], item)
+            self.items[-1] = self.overflow.joined(self.items[-1], item)
             self.joined += 1
         else:
             self.items.append(item)

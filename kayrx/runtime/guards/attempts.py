@@ -20,9 +20,11 @@ SHOWN = 6  # errors in the note; a run of equal ones counts once
 class Attempts:
     """The attempts of one item under one retry guard."""
 
-    def __init__(self, guard: data.Retry, guarded: Guarded) -> None:
+    def __init__(self, guard: data.Retry, guarded: Guarded, begun: float | None = None) -> None:
         self.guard, self.guarded = guard, guarded
-        self.until = None if guard.deadline is None else guarded.run.backend.now() + guard.deadline
+        self.until = None
+        if guard.deadline is not None:
+            self.until = (guarded.run.backend.now() if begun is None else begun) + guard.deadline
         self.waited = guard.backoff.first
         self.failed: list[list[Any]] = []  # text, first attempt, last attempt
 

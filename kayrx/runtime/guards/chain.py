@@ -2,14 +2,15 @@
 
 On the happy path the generated step calls the function in a ``try``; its failure comes here as the
 outcome of the first attempt, and the chain goes on from there.  Only guards that bound every call (``timeout``,
-``bulkhead`` ...) stand around it from its beginning.  The same code serves a synchronous run, where nothing in it
+``bulkhead`` ...) stand around it from its beginning, and the first attempt is inside all of them in one
+frame (`kayrx.runtime.guards.first`).  The same code serves a synchronous run, where nothing in it
 suspends.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,23 @@ from kayrx.errors import DeadlineExceeded, RunError
 from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Value
 from kayrx.nodes.units import Unit
+from kayrx.nodes.values import is_async, must_be_given
 from kayrx.plan.plan import Step
-from kayrx.plan.units import DROPPED
+from kayrx.plan.probe import plain
+from kayrx.plan.traits import waits
+from kayrx.plan.units import DROPPED, called
 from kayrx.runtime.guards import limiting  # noqa: F401  # its rows
 from kayrx.runtime.guards.deadlines import Deadlines
-from kayrx.runtime.guards.interrupt import Interrupt, Interrupted, watched
+from kayrx.runtime.guards.first import First, flat
+from kayrx.runtime.guards.interrupt import Interrupted
 from kayrx.runtime.guards.many import Open, around_all, outputs
-from kayrx.runtime.guards.one import Call, around, late, limit_of, timed
+from kayrx.runtime.guards.one import Call, around, now, timed
 from kayrx.runtime.letters.writing import addressed
 
 if TYPE_CHECKING:
     from kayrx.runtime.context import Context
+
+NOTHING: Mapping[int, Any] = {}
 
 
 class Guarded:
@@ -42,10 +49,12 @@ class Guarded:
         self.inside = run.program.inside.get(id(step))
         self.exact = run.ledger.exact and self.inside is None
         self.rows = [(guard, around.dispatch(type(guard))) for guard in step.guards]
+        self.awaits = waits(step.node)
         self.standing = max((i for i, g in enumerate(step.guards, 1) if g.stands), default=0)
         self.on_trio = run.backend.name == "trio"
-        self.only = limit_of(step.guards[0]) if self.standing == 1 and not (self.exact or self.on_trio) \
-            and isinstance(step.guards[0], data.Timeout) else None
+        first = First(self) if flat(self) else None
+        self.call = first.call if first else self.general
+        self.call_now = first.call_now if first else self.general_now
 
     def copy(self) -> Guarded:
         one = object.__new__(Guarded)
@@ -55,7 +64,7 @@ class Guarded:
     def seated(self, ready: Callable[[], Awaitable[None]]) -> Guarded:
         """The same guards around one call of a worker, which is waited for outside their time."""
         one = self.copy()
-        one.ready = ready
+        one.ready, one.call = ready, one.general
         return one
 
     def holding(self, ident: Any) -> Guarded:
@@ -74,26 +83,25 @@ class Guarded:
 
     # -- one call, one outcome -------------------------------------------------------------------
 
-    async def call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """The guarded call from its beginning; guards that only look at errors are entered by one."""
-        one = self.holding(self.run.item)
+    # ``call(fn, args)``, and ``call_now`` in a synchronous run, are the guarded call from its beginning: in one frame
+    # (`First`), or by `chained`.
+
+    def general(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Awaitable[Any]:
+        return self.chained(self.run.item, fn, args)
+
+    def general_now(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        return now(self.chained(self.run.item, fn, args))
+
+    async def chained(self, ident: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """The guarded call, a frame for each guard that stands; those that only look at errors are entered by one."""
+        one = self.holding(ident)
         try:
-            if self.only is not None and self.ready is None:  # the way of most calls, without a frame to spare
-                return await watched(Interrupt(), fn(*args), self.only[0], self.deadlines)
-            return await self._chain(one, fn, args, self.rows[:self.standing])
-        except Interrupted:
-            first: Exception = late(self, *(self.only or (0.0, "total")))
-            if self.standing == len(self.rows):
-                raise first from None
+            return await self.chain(one, fn, args, 0, self.standing)
         except Exception as error:
             if self.standing == len(self.rows):
                 raise
             first = error
-        return await self._chain(one, fn, args, self.rows[self.standing:], first, self.standing)
-
-    def call_now(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """`call` in a synchronous run."""
-        return now(self.call(fn, args))
+        return await self.chain(one, fn, args, self.standing, error=first)
 
     def over(self, fn: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
         """The async ``fn`` inside its guards, which only an error enters if none of them bounds every call."""
@@ -109,29 +117,37 @@ class Guarded:
 
     async def recover(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
         """Go on after the first attempt has raised ``error``."""
-        return await self._chain(self.holding(self.run.item), fn, args, self.rows, error)
+        return await self.chain(self.holding(self.run.item), fn, args, error=error)
 
     def recover_now(self, fn: Callable[..., Any], args: tuple[Any, ...], error: Exception) -> Any:
         """`recover` in a synchronous run."""
         return now(self.recover(fn, args, error))
 
-    async def _chain(self, one: Guarded, fn: Callable[..., Any], args: tuple[Any, ...], rows: Sequence[Any],
-                     error: Exception | None = None, within: int = 0) -> Any:
-        """``fn(*args)`` inside ``rows``; ``error`` is the outcome of a first attempt, which had ``within`` rows more
-        around it, as any other attempt has."""
+    async def chain(self, one: Guarded, fn: Callable[..., Any], args: tuple[Any, ...], within: int = 0,
+                    to: int | None = None, error: Exception | None = None, held: Mapping[int, Any] = NOTHING) -> Any:
+        """``fn(*args)`` inside the rows up to ``to``.
+
+        ``error`` is the outcome of a first attempt, which had the rows up to ``within`` around it, as any other
+        attempt has; ``held`` is what the rows hold that were entered with it.
+        """
         async def attempt(one: Guarded) -> Any:
             nonlocal error
             if error is not None:
                 first, error = error, None
                 raise first
             if within:
-                return await self._chain(one, fn, args, self.rows[:within])
+                return await self.chain(one, fn, args, 0, within)
             value = fn(*args)
-            return await value if inspect.isawaitable(value) else value
+            if self.awaits:
+                return await value if inspect.isawaitable(value) else value
+            plain(value, self.step.where)
+            return value
 
         call: Call = attempt
-        for guard, row in rows:
+        for i, (guard, row) in enumerate(self.rows[within:to], within):
             call = partial(row, guard, call, args[-1])
+            if i in held:
+                call = entered(call, held[i])
         return await call(one)
 
     # -- many outputs ----------------------------------------------------------------------------
@@ -205,8 +221,7 @@ class Guarded:
                 raise RunError(f"{self.step.where}: its fallback graph gave {len(found)} outputs for one item; a graph "
                                "of many outputs can stand for a flat_map or a unit() alone")
             return found[0] if found else DROPPED
-        value = alternative(x)
-        return await value if inspect.isawaitable(value) else value
+        return await called(f"{self.step.where}: fallback", alternative, x)
 
     def beside(self, alternative: Unit) -> Step:
         """The steps of a graph among the alternatives."""
@@ -221,20 +236,18 @@ class Guarded:
         """Keep a letter; the item is handled once this has returned."""
         store, letter = addressed(self, guard, x, error)
         kept = store.append(letter)
+        if self.run.backend.name == "sync" and not is_async(store.append):  # nobody would wait for it
+            must_be_given(f"{self.step.where}: append of its store", kept, "write it as `async def`")
         if inspect.isawaitable(kept):
             kept = await kept
         if kept is True:
             self.tell("unread", error, item=x)
 
 
-def now(awaitable: Awaitable[Any]) -> Any:
-    """The value of an awaitable of ours that never suspends."""
-    steps = awaitable.__await__()
-    try:
-        next(steps)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("a guard waited in a synchronous run")
+def entered(row: Callable[..., Awaitable[Any]], held: Any) -> Call:
+    """A row that has been entered: its first call goes on from what it holds."""
+    left = [held]
+    return lambda guarded: row(guarded, left.pop()) if left else row(guarded)
 
 
 __all__ = ["Call", "Guarded", "around", "now"]

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @around.register(limits.Deadline)
 @around.register(limits.Budget)
-async def _(guard: limits.Deadline | limits.Budget, call: Call, x: Any, guarded: Guarded) -> Any:
-    inside = begun(guard, guarded)
+async def _(guard: limits.Deadline | limits.Budget, call: Call, x: Any, guarded: Guarded,
+            held: float | None = None) -> Any:
+    inside = begun(guard, guarded, held)
     return await inside.within(call(inside))
 
 
-def begun(guard: limits.Deadline | limits.Budget, guarded: Guarded) -> Guarded:
+def begun(guard: limits.Deadline | limits.Budget, guarded: Guarded, at: float | None = None) -> Guarded:
     """The guards inside, with the time they have.  Raises DeadlineExceeded if there is none left."""
-    now = guarded.run.backend.now()
+    now = guarded.run.backend.now() if at is None else at
     inside = guarded.due(now + guard.seconds) if isinstance(guard, limits.Deadline) else guarded
     if inside.until is not None and inside.until <= now:
         raise guarded.exceeded()
@@ -52,9 +53,9 @@ async def _(guard: limits.Deadline | limits.Budget, open_: Open, x: Any, guarded
 
 
 @around.register(limits.CircuitBreaker)
-async def _(guard: limits.CircuitBreaker, call: Call, x: Any, guarded: Guarded) -> Any:
+async def _(guard: limits.CircuitBreaker, call: Call, x: Any, guarded: Guarded, held: int | None = None) -> Any:
     circuit: Circuit = shared(guard, guarded, Circuit)
-    begun = circuit.enter(guard, guarded)
+    begun = circuit.enter(guard, guarded) if held is None else held
     ok: bool | None = None
     try:
         value = await call(guarded)
@@ -89,13 +90,14 @@ async def _(guard: limits.CircuitBreaker, open_: Open, x: Any, guarded: Guarded,
 
 
 @around.register(limits.Bulkhead)
-async def _(guard: limits.Bulkhead, call: Call, x: Any, guarded: Guarded) -> Any:
+async def _(guard: limits.Bulkhead, call: Call, x: Any, guarded: Guarded, held: bool = False) -> Any:
     seats: Seats = shared(guard, guarded, Seats)
-    await seats.enter(guard, guarded)
+    if not held:
+        await seats.enter(guard, guarded)
     try:
         return await call(guarded)
     finally:
-        seats.leave(guarded)
+        seats.leave(guard, guarded)
 
 
 @around_all.register(limits.Bulkhead)
@@ -107,7 +109,7 @@ async def _(guard: limits.Bulkhead, open_: Open, x: Any, guarded: Guarded, *give
         async for item in items:
             yield item
     finally:
-        seats.leave(guarded)
+        seats.leave(guard, guarded)
         await items.aclose()  # type: ignore[attr-defined]
 
 

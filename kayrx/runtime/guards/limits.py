@@ -143,16 +143,32 @@ class Seats:
                 if not seated:
                     self.line.remove(waiter)
             if seated:
-                self.leave(guarded)
+                self.leave(guard, guarded)
             raise
 
-    def leave(self, guarded: Guarded) -> None:
+    def let_in(self, guard: Bulkhead) -> bool:
+        """Take a seat, if one is free."""
+        locked = guard.shared is not None and self.lock.acquire()  # without a name they are of one thread
+        try:
+            if self.running >= guard.running or self.line:
+                return False
+            self.running += 1
+            return True
+        finally:
+            if locked:
+                self.lock.release()
+
+    def leave(self, guard: Bulkhead, guarded: Guarded) -> None:
         """Give the seat to who waits longest, or back."""
-        with self.lock:
+        locked = guard.shared is not None and self.lock.acquire()
+        try:
             if not self.line:
                 self.running -= 1
                 return
             waiter = self.line.popleft()
+        finally:
+            if locked:
+                self.lock.release()
         waiter.wake(guarded.run.backend)
 
 

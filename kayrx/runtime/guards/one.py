@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from kayrx.errors import CallTimeout
+from kayrx.errors import CallTimeout, Misused
 from kayrx.nodes import guards as data
 from kayrx.nodes.instead import Catch, Fallback
-from kayrx.plan.units import DROPPED
+from kayrx.plan.units import DROPPED, called
 from kayrx.runtime.guards.attempts import Attempts
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted, watched
 
@@ -37,6 +36,16 @@ def limit_of(guard: data.Timeout) -> tuple[float, str]:
                                    (guard.idle, "idle")) if s is not None)
 
 
+def now(awaitable: Awaitable[Any]) -> Any:
+    """The value of an awaitable of ours that never suspends."""
+    steps = awaitable.__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a guard waited in a synchronous run")
+
+
 def following(error: Exception, before: Exception) -> Exception:
     """``error`` was raised in the place of ``before``, and says so as one that is raised in an ``except`` does."""
     known: BaseException | None = before
@@ -49,25 +58,29 @@ def following(error: Exception, before: Exception) -> Exception:
 
 
 @singledispatch
-async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded) -> Any:
-    """``call`` inside one guard; ``x`` is the input of the unit."""
+async def around(guard: data.Guard, call: Call, x: Any, guarded: Guarded, held: Any = None) -> Any:
+    """``call`` inside one guard; ``x`` is the input of the unit.
+
+    ``held`` is what the guard holds already, where it has been entered in a first attempt (`first`): it goes on from
+    that.  Guards that do not stand hold nothing.
+    """
     raise NotImplementedError(type(guard).__name__)
 
 
 @around.register(data.Timeout)
-async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded) -> Any:
+async def _(guard: data.Timeout, call: Call, x: Any, guarded: Guarded, held: float | None = None) -> Any:
     seconds, which = limit_of(guard)
     if guarded.ready is not None:
         await guarded.ready()  # a worker that was killed or is stuck is no part of the next attempt's time
     try:
-        return await timed(guarded, call(guarded), seconds)
+        return await timed(guarded, call(guarded), seconds if held is None else held)
     except Interrupted:
         raise late(guarded, seconds, which) from None
 
 
 @around.register(data.Retry)
-async def _(guard: data.Retry, call: Call, x: Any, guarded: Guarded) -> Any:
-    attempt, attempts = 1, Attempts(guard, guarded)
+async def _(guard: data.Retry, call: Call, x: Any, guarded: Guarded, held: float | None = None) -> Any:
+    attempt, attempts = 1, Attempts(guard, guarded, held)
     while True:
         try:
             return await call(guarded)
@@ -90,6 +103,8 @@ async def _(guard: Fallback, call: Call, x: Any, guarded: Guarded) -> Any:
     for alternative in guard.alternatives:
         try:
             value = await guarded.within(guarded.other(alternative, x))
+        except Misused:
+            raise
         except Exception as error:
             last = following(error, last)
             continue
@@ -107,9 +122,7 @@ async def _(guard: Catch, call: Call, x: Any, guarded: Guarded) -> Any:
             raise
         caught = error
     try:
-        value = guard.handler(caught, x)
-        if inspect.isawaitable(value):
-            value = await guarded.within(value)
+        value = await guarded.within(called(f"{guarded.step.where}: catch", guard.handler, caught, x))
     except Exception as error:
         raise following(error, caught)
     guarded.tell("fallback", caught)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -31,6 +32,9 @@ from kayrx.runtime.private import on_private_loop
 from kayrx.runtime.program import Program
 from kayrx.runtime.resources import Opened
 from kayrx.runtime.world import THE_WORLD, World
+
+if TYPE_CHECKING:
+    from kayrx.runtime.context import Context
 
 AT_ONCE = 16  # letters read, and marked done, at a time
 Where = Callable[[Letter], object] | None
@@ -65,7 +69,7 @@ class Session:
 
     def __init__(self, access: Access, wanted: dict[str, None], nodes: tuple[Node, ...], label: str) -> None:
         self.access, self.wanted, self.nodes = access, wanted, nodes
-        self.source = f"letters of {label}"
+        self.label, self.source = label, f"letters of {label}"
         self.sent: dict[int, Letter] = {}
         self.given = 0
         self.handled: list[str] = []
@@ -73,6 +77,8 @@ class Session:
         self.spoiled: set[int] = set()
         self.again: set[int] = set()
         self.done = 0
+        self.grouped: Any = None  # the id of the item that came last into a group, where items carry none
+        self.degraded: Callable[[Letter, int], None] | None = None
 
     # -- the source ------------------------------------------------------------------------------
 
@@ -85,6 +91,8 @@ class Session:
                     del self.wanted[letter.id]
                     self.sent[self.given] = letter
                     self.given += 1
+                    if self.degraded is not None:
+                        self.degraded(letter, self.given - 1)
                     yield letter.item
 
     def items_now(self) -> Iterator[Any]:
@@ -145,8 +153,7 @@ class Replay:
         self.store = store
         self.reentries = Reentries(graph.nodes)
         if not self.reentries.entries:
-            raise GraphError("replay(store): no node of this graph has a dead_letter after it; those inside a group "
-                             "or a fallback do not count, for no letter can be sent in there")
+            raise GraphError("replay(store): no node of this graph has a dead_letter after it")
 
     def opening(self) -> Opened:
         """The store, to be opened and closed as a run does it."""
@@ -202,6 +209,8 @@ class Replay:
             plan = plan_of(graph.nodes, self.options, on_loop=not sync, saves=False)
             network = Network(Program(plan, graph.nodes), self.world, sync=sync)
             network.run.replay, network.run.ledger.watch = session, session.ended
+            if self.reentries.entries[session.label].degraded:
+                session.degraded = partial(degraded, network.run)
             if isinstance(self.store, Opens):
                 network.run.opened.lend(self.store, access.store)
             try:
@@ -212,6 +221,11 @@ class Replay:
             done, again = done + session.done, again + len(session.again)
             left += wanted - session.done - len(session.again)
         return Replayed(done, again, left, others, tuple(results))
+
+
+def degraded(run: Context, letter: Letter, number: int) -> None:
+    """What goes through the rest of a fallback is a degraded result, as it was when it failed there."""
+    run.tell("fallback", node=letter.node, error=letter.error, of=(run.replay.source if run.replay else "", 0, number))
 
 
 def nothing(item: Any) -> None:

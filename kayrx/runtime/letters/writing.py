@@ -23,19 +23,22 @@ def addressed(guarded: Guarded, guard: DeadLetter, x: Any, error: Exception) -> 
     known: dict[str, Any] = {
         "error": error, "traceback": "".join(traceback.format_exception(error)), "time": run.world.wall(),
         "failed_at": failed_at(run, step, error)}
-    ident = place_of(guarded, guard)
-    label = step.label if run.replay is None else step.node.label
-    later = label != step.label  # in a replay: the body of a loop stands there twice, and it has gone round
-    before = run.replay.letter(ident) if run.replay is not None else None
-    if run.replay is not None and before is not None and len(ident) == 3 and before.node == label and not later:
-        known["attempts"] = before.attempts + attempts(error)
-        return run.replay.failed_again(ident), replace(before, item=x, **known)
-    run_id = run.id
+    ident, replay = place_of(guarded, guard), run.replay
+    label = step.label if replay is None else step.node.label
     node = label if guarded.inside is None else f"{guarded.inside}.{label}"
+    later = label != step.label  # in a replay: the body of a loop stands there twice, and it has gone round
+    held = ident if replay is None or guarded.inside is None else replay.grouped
+    before = replay.letter(held) if replay is not None else None
+    if replay is not None and before is not None and len(held) == 3 and before.node == node and not later:
+        known["attempts"] = before.attempts + attempts(error)
+        return replay.failed_again(held), replace(before, item=x, **known)
+    if guarded.inside is not None:
+        before = None
+    run_id = run.id
     context: dict[str, Any] = {"run": run_id, "written": str(step.node.written or "")}
-    nodes = run.program.nodes if run.replay is None else run.replay.nodes
-    graph = (guarded.inside or "").rpartition(".")[0] or filed_under(guard, nodes)
-    if before is not None:  # it has got further than last time, and is still the same item of the same run
+    nodes = run.program.nodes if replay is None else replay.nodes
+    graph = filed_under(guard, nodes)
+    if before is not None and "position" in before.context:  # it has got further, and is still that item of that run
         origin, ident = origin_of(before.id), (*before.context["position"], *ident[3:], *(["round"] if later else []))
     elif ident is not None and name_given(guard, nodes) and ident[0] in replayable(run):
         origin = graph

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable
+from reactivex.disposable import SingleAssignmentDisposable
 from reactivex.subject import Subject
 
 from kayrx.errors import GateOverflow, RunError
@@ -122,6 +123,7 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
             queue.put(item)
         except RunError as error:  # too much, or nobody reads any more; the Observable must not notice
             queue.fail(error)
+            subscription.dispose()  # or one that never waits would go on for good
 
     def shut() -> None:
         subscription.dispose()
@@ -129,7 +131,8 @@ async def pushed(node: Any, run: Context) -> AsyncGenerator[Any, None]:
 
     timers = LoopScheduler(run.backend)
     on_ours = {"scheduler": timers} if isinstance(node.what, Observable) else {}
-    subscription = node.what.subscribe(offer, failed, queue.close, **on_ours)
+    subscription = SingleAssignmentDisposable()
+    subscription.disposable = node.what.subscribe(offer, failed, queue.close, **on_ours)
     run.shuts[id(node)] = shut
     try:
         async with aclosing(queue.read(run, node.where)) as read:

@@ -21,6 +21,8 @@ from kayrx.errors import RunError
 from kayrx.graph.node import Node
 from kayrx.nodes import ends, feed, files
 from kayrx.nodes.place import threads
+from kayrx.nodes.replay import remaining
+from kayrx.plan.probe import cursor_of, not_iterable
 from kayrx.plan.shapes import HINTED
 from kayrx.runtime.guards.interrupt import Interrupt, Interrupted
 from kayrx.runtime.sources.tailing import Follower
@@ -66,12 +68,9 @@ def _(node: ends.Source, run: Context) -> Iterator[Any]:
     if node.kind == "replayable":
         return replayed(node, run)
     what = node.what if node.kind == "iterable" else opened(node, run)
-    try:
-        return iter(what) if node.cursor is None else remembered(node, run, iter(what))
-    except TypeError:
-        remedy = "; give the async generator function itself (or a partial of it), so that kayrx knows that it waits"
-        raise RunError(f"{node.where}: the callable gave a {type(what).__name__}, which is not iterable"
-                       f"{remedy if hasattr(what, '__aiter__') else ''}") from None
+    if not hasattr(what, "__iter__") and not hasattr(what, "__getitem__"):
+        raise not_iterable(node.where, what)
+    return iter(what) if node.cursor is None else remembered(node, run, iter(what))
 
 
 def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
@@ -79,12 +78,13 @@ def replayed(node: ends.Source, run: Context) -> Iterator[Any]:
     cursor, done = run.cursors.get(id(node), (None, 0))
     while True:
         items, following = node.what.read(cursor, READ_AHEAD)
+        over = remaining(node.where, items, following, done)
         for place in range(done, len(items)):
             yield items[place]
             run.cursors[id(node)] = cursor, place + 1
         if following is None:
             return
-        cursor, done = following, 0
+        cursor, done = following, over
         run.cursors[id(node)] = cursor, done
 
 
@@ -127,7 +127,7 @@ def remembered(node: ends.Source, run: Context, items: Iterator[Any]) -> Iterato
 
 def remember(node: ends.Source, run: Context, item: Any) -> None:
     if node.cursor is not None:
-        run.cursors[id(node)] = node.cursor(item)
+        run.cursors[id(node)] = cursor_of(node, item)
 
 
 @iterate.register(ends.Lines)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from kayrx.graph.node import Node
 from kayrx.nodes.ends import Lines
 from kayrx.nodes.place import threads
+from kayrx.nodes.replay import remaining
 from kayrx.nodes.values import EMPTY
+from kayrx.plan.probe import cursor_of
 from kayrx.runtime.sources.opening import READ_AHEAD, aiterate, in_thread, iterate
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Mark:
         """An item has gone its whole way, as far as its task takes it."""
         self.hand = False
         if place is EMPTY:
-            self.cursor, self.at = self.node.cursor(item), self.at + 1  # type: ignore[attr-defined]
+            self.cursor, self.at = cursor_of(self.node, item), self.at + 1  # type: ignore[arg-type]
         else:
             given = self.given + 1
             self.cursor, self.at = place
@@ -76,9 +78,11 @@ def replayed(node: Node, run: Context) -> Iterator[Any]:
     saver = run.saver
     assert saver is not None
     mark, most = saver.marks[id(node)], most_of(node)
+    mark.cursor = started(mark)
     while True:
         items, following = mark.replayable.read(mark.cursor, most)
-        mark.hand = True
+        over = remaining(node.where, items, following, mark.at)
+        mark.hand = not over
         for index in range(mark.at, len(items)):
             mark.at = index
             yield items[index]
@@ -90,11 +94,11 @@ def replayed(node: Node, run: Context) -> Iterator[Any]:
                     yield saver.barrier(node)
                 mark.hand = True
         else:
-            mark.at = len(items)
+            mark.at = max(mark.at, len(items))
         mark.hand = False
         if following is None or run.stopping:
             break
-        mark.cursor, mark.at, mark.origin = following, 0, mark.given
+        mark.cursor, mark.at, mark.origin = following, over, mark.origin + len(items)
     yield from saver.finals(node)
 
 
@@ -151,12 +155,18 @@ async def pairs_of(mark: Mark, run: Context) -> AsyncIterator[Pair]:
 
 def placed(mark: Mark) -> Iterator[Pair]:
     """The items of a replayable source, each with the place behind it."""
-    cursor, done = mark.cursor, mark.at
+    cursor, done = started(mark), mark.at
     while True:
         items, following = mark.replayable.read(cursor, most_of(mark.node))
+        over = remaining(mark.node.where, items, following, done)
         last = len(items) - 1
         for place in range(done, len(items)):
             yield items[place], (following, 0) if place == last and following is not None else (cursor, place + 1)
         if following is None:
             return
-        cursor, done = following, 0
+        cursor, done = following, over
+
+
+def started(mark: Mark) -> Any:
+    """Where reading begins; a source may tell its very beginning apart from that of another of its name."""
+    return mark.replayable.start() if mark.cursor is None and hasattr(mark.replayable, "start") else mark.cursor

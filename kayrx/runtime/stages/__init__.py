@@ -1,6 +1,7 @@
 """Stages: heads of segments, written by hand.  A family a file; what they share is in `base`."""
 
 from kayrx.runtime.stages import (
+    aligned,
     circular,
     interval,
     joins,
@@ -15,5 +16,5 @@ from kayrx.runtime.stages import (
 )
 from kayrx.runtime.stages.base import stage
 
-__all__ = ["circular", "interval", "joins", "latest", "operators", "paced", "stage", "switch", "timed", "told", "until",
-           "windowed"]
+__all__ = ["aligned", "circular", "interval", "joins", "latest", "operators", "paced", "stage", "switch", "timed",
+           "told", "until", "windowed"]

@@ -14,7 +14,7 @@ import anyio
 
 from kayrx.errors import CompileError
 from kayrx.graph.node import Node
-from kayrx.nodes.values import EMPTY, is_async
+from kayrx.nodes.values import EMPTY
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
@@ -59,12 +59,6 @@ async def any_of(run: Context, lanes: Sequence[Gate], deadline: float | None = N
         for gate in lanes:
             if gate.reader is park:
                 gate.reader = None
-
-
-async def called(fn: Callable[..., Any], *args: Any) -> Any:
-    """The value of a user's function, async or not."""
-    value = fn(*args)
-    return await value if is_async(fn) else value
 
 
 def living(lanes: Sequence[Gate]) -> list[Gate]:

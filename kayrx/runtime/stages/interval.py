@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import inspect
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from math import nextafter
@@ -13,6 +12,7 @@ from kayrx.errors import RunError
 from kayrx.nodes.interval import Join
 from kayrx.plan.panes import moment
 from kayrx.plan.plan import Step
+from kayrx.plan.units import called
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
 from kayrx.runtime.stages.base import Emit, any_of, living, pop, stage
@@ -109,8 +109,7 @@ class Pairing:
             self.lost(full.forget(nextafter(due, EVER)))
 
     async def asked(self, fns: tuple[Callable[[Any], Any], ...] | None, number: int, value: Any) -> Any:
-        made = fns[number](value) if fns else None
-        return await made if inspect.isawaitable(made) else made
+        return await called(self.step.where, fns[number], value) if fns else None
 
 
 @stage.register

@@ -7,7 +7,6 @@ from typing import Any
 
 from kayrx.nodes import combine
 from kayrx.nodes.values import EMPTY
-from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
@@ -16,39 +15,12 @@ from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 @stage.register(combine.Merge)
 async def _(node: combine.Merge, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
-    if run.saver is not None:
-        await aligned(run, lanes, emit)
-        return
     while alive := [g for g in lanes if g.items or not g.closed]:
         await any_of(run, alive)
         for gate in alive:  # one chunk a lane and turn, so that no lane starves another
             for item in gate.drain(run.program.options.chunk):
                 if await emit(item):
                     return
-        if run.due():
-            await run.rest()
-
-
-async def aligned(run: Context, lanes: Sequence[Gate], emit: Emit) -> None:
-    """A merge in a run with a checkpoint: a lane whose barrier has come waits for those of the others."""
-    barred: dict[Gate, Barrier] = {}
-    while alive := [g for g in lanes if g.items or not g.closed or g in barred]:
-        free = [g for g in alive if g not in barred]
-        if not free:
-            barrier = next(iter(barred.values()))
-            barred.clear()
-            await emit(barrier)
-            continue
-        await any_of(run, free)
-        for gate in free:
-            for _ in range(min(len(gate.items), run.program.options.chunk)):
-                if type(item := gate.items[0]) is Barrier:
-                    barred[gate] = pop(gate)
-                    gate.taken -= 1  # it is no item
-                    break
-                if await emit(item):
-                    return
-                pop(gate)
         if run.due():
             await run.rest()
 

@@ -11,9 +11,10 @@ from kayrx.errors import RunError
 from kayrx.nodes import flow
 from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
+from kayrx.plan.units import called
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
-from kayrx.runtime.stages.base import Emit, any_of, called, pop, stage
+from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 
 class Buckets:
@@ -98,7 +99,9 @@ async def _(node: flow.RateLimit, run: Context, step: Step, lanes: Sequence[Gate
                 continue
         elif lane.items and buckets.held < buckets.size:
             value = run.ledger.value(lane.items[0])
-            asked = asked or (await called(node.key, value) if node.key else None, await price(node, step, value))
+            if asked is None:
+                key = await called(step.where, node.key, value) if node.key else None
+                asked = key, await price(node, step, value)
             room = buckets.room_at(asked[0], now)
             if room <= now:
                 buckets.add(*asked, pop(lane), now)
@@ -114,7 +117,7 @@ async def price(node: flow.RateLimit, step: Step, value: Any) -> float:
     """How many tokens an item takes."""
     if node.cost is None:
         return 1
-    tokens = await called(node.cost, value)
+    tokens = await called(step.where, node.cost, value)
     if not isinstance(tokens, int | float) or not 0 <= tokens < float("inf"):
         raise RunError(f"{step.where}: cost gave {tokens!r}; a cost is a number >= 0")
     return tokens

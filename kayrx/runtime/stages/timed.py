@@ -8,10 +8,12 @@ from typing import Any
 
 from kayrx.nodes import groups, time
 from kayrx.nodes.values import EMPTY
+from kayrx.plan.keeping import Barrier
 from kayrx.plan.plan import Step
+from kayrx.plan.units import called
 from kayrx.runtime.context import Context
 from kayrx.runtime.gates.gate import Gate
-from kayrx.runtime.stages.base import Emit, any_of, called, pop, stage
+from kayrx.runtime.stages.base import Emit, any_of, pop, stage
 
 
 @stage.register(time.Debounce)
@@ -93,13 +95,20 @@ async def _(node: time.Delay, run: Context, step: Step, lanes: Sequence[Gate], e
 
 @stage.register(groups.Ticks)
 async def _(node: groups.Ticks, run: Context, step: Step, lanes: Sequence[Gate], emit: Emit) -> None:
-    (lane,), due, count = lanes, None, 0
+    (lane,), due = lanes, None
+    count: int = 0 if run.saver is None else run.saver.brought(step, 0)
+    if count:
+        due = run.backend.now() + node.seconds  # a window that is resumed has its time anew
     while True:
         await any_of(run, lanes, due)
         if due is not None and run.backend.now() >= due:
             due, count = None, 0
             if await emit(run.ledger.fresh(EMPTY, step.label)):
                 return
+        elif lane.items and run.saver is not None and type(lane.items[0]) is Barrier:
+            run.saver.keep(lane.items[0], step, count)
+            await emit(pop(lane))
+            lane.taken -= 1  # it is no item
         elif lane.items:
             due = run.backend.now() + node.seconds if due is None else due
             count += 1
@@ -126,7 +135,7 @@ async def _(node: time.KeepAlive, run: Context, step: Step, lanes: Sequence[Gate
         elif lane.closed:
             return
         elif run.backend.now() >= due:
-            item = await called(node.item) if callable(node.item) else node.item
+            item = await called(step.where, node.item) if callable(node.item) else node.item
             if await emit(run.ledger.fresh(item, step.label)):
                 return
         else:
