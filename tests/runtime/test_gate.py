@@ -113,7 +113,7 @@ def test_the_default_gate_holds_sixteen() -> None:
 
 
 def test_a_million_items_never_hold_more_than_the_declared_bounds(loop: str) -> None:
-    """From a fast source through a slow sink nothing but the declared gates can fill (law 3)."""
+    """From a fast source through a slow sink nothing but the declared gates can fill (law 3, B.1)."""
     read = finished = most = 0
 
     def fast() -> Any:

@@ -146,7 +146,7 @@ async def test_rule_4_01_every_node_obeys_both_sides(node: Node, host: Any, step
 
 
 async def test_rule_1_05_every_node_completes_on_an_empty_upstream_without_demand(node: Node, host: Any) -> None:
-    """Nothing comes in and nothing is asked for: on_complete, or for reduce its one item first."""
+    """Nothing comes in and nothing is asked for: on_complete (2.9), or for reduce its one item first."""
     _, probe = between(obedient([]), node, host=host)
     if not (kx.source([]) >> node).collect():
         await until(lambda: probe.ended)
@@ -447,7 +447,7 @@ def test_rule_4_02_requested_items_come_before_an_error_and_others_are_dropped()
 
 
 async def test_rule_4_02_an_error_does_not_wait_for_demand_in_a_run_with_tasks(host: Any) -> None:
-    """What has been made and was not requested is dropped for it."""
+    """An error comes with or without demand (2.10): what has been made and was not requested is dropped for it."""
     upstream = Handmade()
     _, probe = between(upstream, kx.map(tenfold), first=2, host=host)
     upstream.send(1, 2, 3, 4, 5)
