@@ -73,7 +73,7 @@ async def by_kayrx(tokens: Tokens) -> AsyncIterator[Standing]:
     """A graph of the source alone, mounted with the defaults."""
     app = FastAPI()
     hub = mount(app, "/stream", kx.source(tokens), outbox=Outbox("disconnect", 4096, 1 << 24), timeout=60.0,
-                limits=Limits(10**6, 10**6))
+                limits=Limits(streams=10**6, requests=10**6))
     async with standing(app, hub) as port:
         yield Standing(port, lambda: hub.clients)
 
@@ -179,7 +179,7 @@ async def one_stalls(tokens: Tokens) -> AsyncIterator[Standing]:
 
     app = FastAPI()
     hub = mount(app, "/stream", kx.source(first), outbox=Outbox("disconnect", 4096, 1 << 24), timeout=60.0,
-                limits=Limits(10**6, 10**6))
+                limits=Limits(streams=10**6, requests=10**6))
     async with standing(app, hub) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")

@@ -72,7 +72,7 @@ async def tokens(count: int, joined: asyncio.Event) -> AsyncIterator[Any]:
 
 async def by_kayrx(count: int, readers: int) -> int:
     app, joined = FastAPI(), asyncio.Event()
-    hub = mount(app, "/stream", kx.source(partial(tokens, count, joined)), limits=Limits(10**6, 10**6),
+    hub = mount(app, "/stream", kx.source(partial(tokens, count, joined)), limits=Limits(streams=10**6, requests=10**6),
                 outbox=Outbox("block", 4096, 1 << 24))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
@@ -83,8 +83,9 @@ async def by_kayrx(count: int, readers: int) -> int:
 
 
 async def when(true: Callable[[], bool], event: asyncio.Event) -> None:
-    while not true():
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.01)
     latest["began"] = time.process_time_ns()    # what it takes to connect is no part of an event's cost
     event.set()
 
@@ -188,7 +189,7 @@ def many_clients(readers: int, size: int, quick: int) -> Delivery:
 async def idle(count: int) -> int:
     """So many clients to whom nothing is sent: what each of them holds, of Python and of the server."""
     app = FastAPI()
-    hub = mount(app, "/stream", kx.source(partial(tokens, 1, asyncio.Event())), limits=Limits(10**6, 10**6))
+    hub = mount(app, "/stream", kx.source(partial(tokens, 1, asyncio.Event())), limits=Limits(streams=10**6, requests=10**6))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
