@@ -189,7 +189,8 @@ def many_clients(readers: int, size: int, quick: int) -> Delivery:
 async def idle(count: int) -> int:
     """So many clients to whom nothing is sent: what each of them holds, of Python and of the server."""
     app = FastAPI()
-    hub = mount(app, "/stream", kx.source(partial(tokens, 1, asyncio.Event())), limits=Limits(streams=10**6, requests=10**6))
+    hub = mount(app, "/stream", kx.source(partial(tokens, 1, asyncio.Event())),
+                limits=Limits(streams=10**6, requests=10**6))
     async with anyio.create_task_group() as group:
         port = await group.start(lambda **status: serve(app, hub, signals=False, **status))
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
