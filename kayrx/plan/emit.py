@@ -15,7 +15,7 @@ from kayrx.graph.expr import Expr
 from kayrx.nodes.derived import one_more
 from kayrx.nodes.values import is_async, is_async_generator
 from kayrx.plan.inline import source_of
-from kayrx.plan.plan import Options, Step
+from kayrx.plan.plan import LOOK, Options, Step
 
 INFIX: dict[Any, str] = {
     operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.floordiv: "//",
@@ -167,12 +167,12 @@ class Emitter:
             self.take_turns()
 
     def take_turns(self) -> None:
-        """Every 32 items it is looked at whether others should run."""
+        """Every `LOOK` items it is looked at whether others should run."""
         turns = f"turns{max(self.number, 0)}"
-        self.states.setdefault(turns, "32")
+        self.states.setdefault(turns, str(LOOK))
         self.line(f"{turns} -= 1")
         self.indent(f"if not {turns}:")
-        self.line(f"{turns} = 32")
+        self.line(f"{turns} = {LOOK}")
         for line in self.turn.splitlines():
             self.line(line)
         if self.over:

@@ -10,7 +10,7 @@ from kayrx.nodes.values import is_async
 from kayrx.plan.emit import Emitter, Loop
 from kayrx.plan.keeping import meets
 from kayrx.plan.plan import Gate, Options, Saving, Segment
-from kayrx.plan.segments import batch, put
+from kayrx.plan.segments import batch, looks, put
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
 from kayrx.plan.traits import is_pool, rests
 
@@ -19,8 +19,8 @@ def emitting(seg: Segment, gates: Sequence[Gate], options: Options) -> Code:
     """``open_(run, outs) -> (emit, finish, slices, position)`` for a head written by hand: a stage or a crew.
 
     ``emit(x)`` is true once nothing more is wanted; ``finish()`` gives the sink's result.  Both are
-    coroutine functions if `emit_waits`, else plain ones.  ``slices`` is what an ordered crew runs while
-    nothing waits, or None (see `sliced`).  ``position()`` is the ordinal of the item that a stage has
+    coroutine functions if `emit_waits`, else plain ones.  ``slices`` is the worker of an ordered crew whose
+    results are not `held_up`, or None (see `sliced`).  ``position()`` is the ordinal of the item that a stage has
     given last, from 0; a crew numbers its items itself.
     """
     steps = after_head(seg)
@@ -83,11 +83,11 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     many = gives_many(seg)
     # In the middle of a result every other worker would take an item and then wait, so that is for the long ones.
     e.turn = "looks, rests = looks - 1, run.due()\n" \
-        "if rests and (looks < 1 or run.late()): looks, rests = 8, await crew.pause(number)"
+        f"if rests and (looks < 1 or run.late()): looks, rests = {looks(e)}, await crew.pause(number)"
     e.indent("async def slices(crew, source, fn, done):")
     e.line(f"nonlocal {', '.join(['ended', *e.states])}")
     if many:
-        e.line("looks, rests = 8, False")
+        e.line(f"looks, rests = {looks(e)}, False")
     e.indent("try:")
     e.indent("while await crew.in_order():")
     e.line("crew.begin()")
@@ -115,7 +115,7 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     flow(e, steps, 0, "x")
     e.at(-1, None)
     if many:
-        e.line("looks = 8")
+        e.line(f"looks = {looks(e)}")
         e.indent(f"if {'(done or rests)' + ''.join(f' and not {flag}' for flag in sorted(set(e.flags.values())))}:")
         e.line("if done: await crew.drain()")
         e.indent("if rests:")

@@ -11,6 +11,9 @@ from kayrx.nodes.guards import Guard
 
 Fed = Literal["open", "iter", "aiter", "push", "gate", "stage"]
 
+LOOK = 32  # items between two looks at the clock (ruling 26)
+SLICE = 0.005  # seconds after which a task lets others run
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -16,12 +16,9 @@ from kayrx.plan.emit import Emitter
 from kayrx.plan.fold import near
 from kayrx.plan.forms.base import kept
 from kayrx.plan.keeping import meets
-from kayrx.plan.plan import Gate, Options, Saving, Segment
+from kayrx.plan.plan import LOOK, SLICE, Gate, Options, Saving, Segment
 from kayrx.plan.shapes import Code, Steps, completion, flow, link, result_of
 from kayrx.plan.traits import rests
-
-LOOK = 32  # items between two looks at the clock (ruling 26)
-SLICE = 0.005  # seconds after which a task lets others run
 
 
 def segment(seg: Segment, gates: Sequence[Gate], options: Options, *, yields: bool = False) -> Code:

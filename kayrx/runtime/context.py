@@ -11,7 +11,7 @@ import anyio
 
 from kayrx.door import floor
 from kayrx.errors import GateDeadlock, RunError
-from kayrx.plan.plan import Segment, Step
+from kayrx.plan.plan import LOOK, SLICE, Segment, Step
 from kayrx.runtime.backend import Backend
 from kayrx.runtime.blame import annotate
 from kayrx.runtime.gates.gate import Gate
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from kayrx.runtime.rx.hosted import Hosted
     from kayrx.runtime.saving import Saver
     from kayrx.runtime.sources.opening import Stoppable
-
-LOOK = 32
-SLICE = 0.005
 
 
 class Context:

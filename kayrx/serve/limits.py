@@ -21,7 +21,7 @@ S = TypeVar("S")
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one client, by its owner or else its address, may do; what all may together is the hub's ``max_clients``.
 
