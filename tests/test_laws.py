@@ -369,6 +369,24 @@ def test_a_call_is_a_run_over_one_item(name: str) -> None:
     assert [graph(x) for x in (3, 3, -1)] == [oracle([x]) for x in (3, 3, -1)]
 
 
+@pytest.mark.parametrize("name", SYNC)
+def test_a_subject_pushes_a_node_alone_and_in_company(name: str) -> None:
+    """The subject's ``on_next`` is the node's own step while nobody else hears it; an earlier one still reaches all."""
+    (graph, oracle), items = SYNC[name], ITEMS[2]
+    subject, out, beside = kx.Subject(), [], []
+    (subject >> graph).subscribe(out.append)
+    kept = subject.on_next
+    for at, x in enumerate(items):
+        if at == 3:
+            other = subject.subscribe(beside.append)
+        if at == 7:
+            other.dispose()
+        (kept if at % 2 else subject.on_next)(x)
+    subject.on_completed()
+
+    assert (out, beside) == (oracle(items), items[3:7])
+
+
 @pytest.mark.parametrize("name", [n for n in (*SYNC, *ASYNC, *SIDES) if "dead_letter" not in n])  # into a live list
 def test_a_node_travels_if_its_functions_do(name: str) -> None:
     """Beside functions a node holds values that pickle (laws 1 and 2): what arrives is equal, and so is its plan."""

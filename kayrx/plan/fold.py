@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 
 VALUE = re.compile(r"( *)(x\d+) = (?!\w+ = )(.*)", re.DOTALL)
 FLAT = re.compile(r"[\w\s.,()\[\]=+*/-]*")  # no string, no comparison, nothing that ends in a colon
 NAME = re.compile(r"\bx\d+\b")
+HEAD = re.compile(r" *(async )?def ")
 LITERAL = re.compile(r"-?\d+(\.\d+)?|None|True|False")
 DEEPEST = 16  # the parser takes 200 parentheses
 FIRST = re.compile(r"( *)(\w+) = (x\d+) if \2 is EMPTY else (\(?[^()]*)\b\3\b([^()]*\)?)")  # a fold that has no seed
@@ -27,30 +29,43 @@ def folded(lines: tuple[str, ...], origins: tuple[int, ...]) -> tuple[tuple[str,
     >>> folded(("x0 = f(x)", "x1 = g(x0)", "return [x1]"), (0, 1, 2))
     (('return [(', 'g((', 'f(x))))]'), (2, 1, 0))
     """
-    uses = Counter(NAME.findall("\n".join(lines)))
+    uses = [counted for block in functions(lines) for counted in [Counter(NAME.findall("\n".join(block)))] * len(block)]
     out: list[list[str]] = [line.split("\n") for line in lines]
     owners = [[origin] for origin in origins]
     number = 0
     while number + 1 < len(out):
-        found = VALUE.fullmatch("\n".join(out[number]))
+        found, used = VALUE.fullmatch("\n".join(out[number])), uses[number]
         first = FIRST.fullmatch(out[number + 1][0]) if found is not None and len(out[number]) == 1 else None
         if found is not None and first is not None and first[1] == found[1] and first[3] == found[2] \
-                and uses[found[2]] == 3 and not NAME.search(first[4] + first[5]):
+                and used[found[2]] == 3 and not NAME.search(first[4] + first[5]):
             out[number + 1] = [f"{first[1]}{first[2]} = (", found[3], f") if {first[2]} is EMPTY else {first[4]}(",
                                found[3], f"){first[5]}"]
             mine, its = owners[number + 1], owners[number]
             owners[number + 1] = [*mine, *its, *mine, *its, *mine]
-            del out[number], owners[number]
-        elif found is not None and uses[found.group(2)] == 2 and foldable(found, out[number + 1][0]):
+            del out[number], owners[number], uses[number]
+        elif found is not None and used[found.group(2)] == 2 and foldable(found, out[number + 1][0]):
             _, name, value = found.groups()
             before, after = re.split(rf"\b{name}\b", out[number + 1][0])
             value_lines = value.split("\n")
             out[number + 1] = [f"{before}(", *value_lines[:-1], f"{value_lines[-1]}){after}"]
             owners[number + 1] = owners[number + 1] + owners[number]
-            del out[number], owners[number]
+            del out[number], owners[number], uses[number]
         else:
             number += 1
     return tuple(line for block in out for line in block), tuple(o for block in owners for o in block)
+
+
+def functions(lines: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The lines of each function, where they are nothing but functions side by side; else all lines, as one.
+
+    >>> functions(("def f(x):", "    return x0", "def g(x):", "    return x0"))
+    [('def f(x):', '    return x0'), ('def g(x):', '    return x0')]
+    """
+    level = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
+    heads = [number for number, line in enumerate(lines) if not line[level:].startswith(" ")]
+    if not all(HEAD.match(lines[number]) for number in heads):
+        return [lines]
+    return [lines[start:end] for start, end in pairwise([*heads, len(lines)])]
 
 
 def near(lines: list[str]) -> str:

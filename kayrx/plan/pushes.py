@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,9 @@ def push(steps: Steps, options: Options) -> Code:
     wrapper around ``push`` that would cost half as much again as the push.  A `Subject` gives ``push`` away to whoever
     asks, so there is a way back: once the steps have ended, or from ``finish(True)`` to ``finish(False)``, ``push``
     hands what it is given to ``others``, who push it ``beside`` if it is meant for these steps too.
+
+    It does so by the code of ``aside``, as looking for a flag would cost every item 4 %.  A function takes only code
+    with as many variables from around it, which is why both declare the same.
     """
     e = Emitter(replace(options, events=False), awaits=False)
     e.tail = lambda x: e.line(f"emit({x})")
@@ -32,32 +36,42 @@ def push(steps: Steps, options: Options) -> Code:
     completion(e, steps)
     given = result_of(e, steps)
     ended, ends = e.lines, e.origins
-    names = ", ".join(["away", "over", *e.states])
     e.lines, e.origins, e.depth = [], [], 2
-    for name, first in ("push", "if away: return others(x)"), ("beside", "if over: return"):
+    run = ["run"] if any(re.search(r"\brun\b", line) for line in taken) else []
+    around = ", ".join([*run, "emit", "finish", "others", *e.states])
+    for name in "push", "beside":
         e.indent(f"def {name}(x):")
-        e.line(f"nonlocal {names}")
-        e.line(first)
+        e.line(f"nonlocal {around}")
+        if name == "beside":
+            e.line("if over: return")
         e.line("try:")
         e.lines += taken or ["                pass"]
         e.origins += origins or [-1]
         e.indent("except BaseException as error:")
-        e.line("if failed is None: raise")
-        e.line("away = over = True")
-        e.line("failed(error)")
+        e.line("if finish(None, error): raise")
         e.dedent()
         e.dedent()
-    e.indent("def finish(aside=None):")
-    e.line(f"nonlocal {names}")
-    e.line("if over: return")
-    e.line("away, over = aside is not False, aside is None")
-    e.line("if not over: return")
+    e.indent("def aside(x):")
+    e.line(f"nonlocal {around}")
+    e.line("return others(x)")
+    e.dedent()
+    e.indent("def finish(aside=None, error=None):")
+    e.line(f"nonlocal {', '.join(['over', *e.states])}")
+    e.line("if error is not None and failed is None: return True")
+    e.line("if error is None and over: return")
+    e.line("push.__code__ = step if aside is False else away")
+    e.line("if aside is not None: return")
+    e.line("over = True")
+    e.indent("if error is not None:")
+    e.line("failed(error)")
+    e.line("return")
+    e.dedent()
     e.lines += ended
     e.origins += ends
     e.line(f"complete({given})")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None, others=GONE", extra=("away = over = False",),
-                foot=("return push, finish, beside",), flat=True)
+    return link(e, steps, "run, emit, complete, failed=None, others=GONE", extra=("global step, away", "over = False"),
+                foot=("step, away = push.__code__, aside.__code__", "return push, finish, beside"), flat=True)
 
 
 @dataclass(frozen=True, slots=True)

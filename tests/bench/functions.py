@@ -6,6 +6,7 @@ interpreter's specialised code for them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -205,6 +206,14 @@ def requests(count: int) -> int:
     return answers
 
 
+KEPT = 1000
+
+
+def kept() -> deque[int]:
+    """Where a reader puts what it is given.  All of it would not fit the caches, and be measured instead."""
+    return deque(maxlen=KEPT)
+
+
 def pushed_lift(x: int) -> int:
     return x + 1
 
@@ -219,7 +228,7 @@ def pushed_triple(x: int) -> int:
 
 def pushed_loop(count: int) -> int:
     """W8 by hand: a function that takes one item, called for each."""
-    given: list[int] = []
+    given = kept()
 
     def on_next(x: int) -> None:
         y = pushed_lift(x)

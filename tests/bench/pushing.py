@@ -16,7 +16,7 @@ from tests.bench import functions as by
 from tests.bench.goals import Goal, faster, times
 from tests.bench.measure import Contender, Race
 
-given: list[int] = []
+given = by.kept()
 keep = given.append
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 import kayrx as kx
-from tests.bench import peers
+from tests.bench import functions as by, peers
 from tests.bench.goals import faster, times
 from tests.bench.measure import Contender, Race
 
@@ -147,13 +147,18 @@ def metrics_race() -> Race:
 
 # -- W5 ------------------------------------------------------------------------------------------
 
-received: list[int] = []
+received = by.kept()
 push = received.append  # as cheap as a reader can be, so that what is measured is the hand-off
 
 
 async def push_async(x: int) -> None:
     """The same, for a sink that waits."""
     push(x)
+
+
+def last(items: int) -> int:
+    """The right answer: the sum of the last that were read."""
+    return sum(range(items)[-by.KEPT:])
 
 
 async def sum_of(work: Awaitable[Any]) -> int:
@@ -227,7 +232,7 @@ async def memory_stream(items: int, size: int) -> int:
 
 def gate_races() -> list[Race]:
     goals = dict(zip(SIZES, (1.2, 2.4, 5.5, 7.7), strict=True))
-    return [Race(f"W5 {size}", lambda items: sum(range(items)), [
+    return [Race(f"W5 {size}", last, [
         Contender("asyncio.Queue", partial(queue, size=size)),
         Contender("kayrx gate to push", partial(gate, size=size)),
         Contender("kayrx pulled", partial(pulled, size=size)),

@@ -48,3 +48,19 @@ def test_the_failing_node_is_still_named(items: list[object], node: str) -> None
 def test_what_is_not_looked_up_is_no_parameter() -> None:
     """So most functions have none."""
     assert near(["x0 = f(x)"]) == "" and near(["if state is EMPTY: y = len(z)"]) == ", len=len, EMPTY=EMPTY"
+
+
+def test_functions_side_by_side_are_folded_each_for_itself() -> None:
+    """The same steps are written into both; a name of the one is none of the other."""
+    one = ("def one(x):", "    x0 = f(x)", "    emit(x0)")
+    both = (*one, "def two(x):", *one[1:])
+
+    assert folded(both, (-1, 0, 1, -1, 0, 1)) == (
+        ("def one(x):", "    emit((", "f(x)))", "def two(x):", "    emit((", "f(x)))"), (-1, 1, 0, -1, 1, 0))
+
+
+def test_a_function_inside_another_is_a_part_of_it() -> None:
+    """What it uses of the outer one is still computed."""
+    lines = ("def one(x):", "    x0 = f(x)", "    emit(x0)", "    def later(): return x0")
+
+    assert folded(lines, (0, 0, 0, 0)) == (lines, (0, 0, 0, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import reactivex
 from reactivex import operators as ops
 
 import kayrx as kx
@@ -111,6 +112,15 @@ def test_a_subject_goes_through_rx_operators() -> None:
     subject.pipe(ops.map(lambda x: x * 2)).subscribe(out.append)
     subject.on_next(4)
     assert out == [8]
+
+
+def test_an_observer_subscribes_as_well_as_callbacks_do() -> None:
+    """RxPY takes either, and hands observers to what it subscribes to."""
+    subject, heard = kx.Subject(), []
+    subject.subscribe(reactivex.Observer(heard.append, heard.append, lambda: heard.append("end")))
+    subject.on_next(1)
+    subject.on_completed()
+    assert heard == [1, "end"]
 
 
 def test_subscribing_to_a_graph_with_its_own_items_runs_it() -> None:

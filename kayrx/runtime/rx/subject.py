@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from reactivex import Observable
+    from reactivex.abc import ObserverBase
 
 T = TypeVar("T")
 Entry = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any], Callable[..., Any]]
@@ -84,10 +85,14 @@ class Subject(Generic[T]):
         self._error: Exception | None = None
         self.on_next = self.to_all = self._to_all
 
-    def subscribe(self, on_next: Callable[[T], object] = _nobody, on_error: Callable[..., object] = _nobody,
-                  on_completed: Callable[[], object] = _nobody, *, scheduler: object = None) -> Subscription:
-        """Hear what is pushed from now on; after the end, only the end."""
-        return self._join((on_next, on_error, on_completed, on_next))
+    def subscribe(self, on_next: Callable[[T], object] | ObserverBase[T] = _nobody,
+                  on_error: Callable[..., object] = _nobody, on_completed: Callable[[], object] = _nobody, *,
+                  scheduler: object = None) -> Subscription:
+        """Hear what is pushed from now on; after the end, only the end.  As in RxPY the first may be an observer."""
+        given: Any = on_next
+        if hasattr(given, "on_next"):
+            return self.subscribe(given.on_next, given.on_error, given.on_completed)
+        return self._join((given, on_error, on_completed, given))
 
     def heard(self, push: Callable[..., object], on_error: Callable[..., object],
               finish: Callable[..., object], beside: Callable[..., object]) -> Subscription:
