@@ -190,19 +190,34 @@ def request_lower(x: int) -> int:
     return x - 1
 
 
-def request(x: int) -> int | None:
-    """W7 by hand: what a handler would call, one item through map, filter, map, scan and map."""
+def request(x: int) -> list[int]:
+    """W7 by hand: one item through map, filter, map, scan and map; what comes out, as a graph gives it."""
     y = request_lift(x)
     if not request_wanted(y):
-        return None
-    return request_lower(request_total(0, request_double(y)))
+        return []
+    return [request_lower(request_total(0, request_double(y)))]
 
 
 def requests(count: int) -> int:
     """The handler called as often."""
     answers = 0
     for _ in range(count):
-        answers += request(20) or 0
+        answers += request(20)[0]
+    return answers
+
+
+def bare_request(x: int) -> int | None:
+    """The same for who knows that there is at most one: without the list."""
+    y = request_lift(x)
+    if not request_wanted(y):
+        return None
+    return request_lower(request_total(0, request_double(y)))
+
+
+def bare_requests(count: int) -> int:
+    answers = 0
+    for _ in range(count):
+        answers += bare_request(20) or 0
     return answers
 
 

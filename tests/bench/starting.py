@@ -126,6 +126,7 @@ def called(count: int) -> int:
 def start_race() -> Race:
     return Race("W7", by.requests, [
         Contender("hand calls", by.requests),
+        Contender("hand calls, no list", by.bare_requests),
         Contender("kayrx graph(x)", called),
         Contender("kayrx run()", native),
         Contender("reactivex prebuilt", prebuilt_reactivex, 0.05),
