@@ -97,7 +97,7 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     if turns(seg):
         e.line("if item is WAIT: break")
     e.line("number = crew.started")
-    e.line("crew.started = number + 1")
+    e.line("crew.started = after = number + 1")
     e.line("x = await fn(item)")
     e.indent("if not crew.alone:")
     e.indent(f"if crew.only or crew.halted or number != crew.turn or done{' or crew.sending' if many else ''}:")
@@ -105,7 +105,7 @@ def sliced(e: Emitter, seg: Segment, steps: Steps, *, drops: bool) -> None:
     e.line("if crew.halted: break")
     e.line("continue")
     e.dedent()
-    e.line("crew.turn = number + 1")
+    e.line("crew.turn = after")
     e.dedent()
     if drops:
         e.line("if x is DROPPED: continue")

@@ -45,6 +45,7 @@ def _pass() -> Generator[None, None, None]:
 
 class AsyncioBackend:
     name = "asyncio"
+    checkpoint: Callable[[], Awaitable[None]] = staticmethod(_pass)
     once: Callable[[], Awaitable[None]] | None = staticmethod(_pass)
 
     def __init__(self, world: World) -> None:
@@ -59,10 +60,6 @@ class AsyncioBackend:
     def wake(park: asyncio.Future[None]) -> None:
         if not park.done():
             park.set_result(None)
-
-    @staticmethod
-    def checkpoint() -> Awaitable[None]:
-        return _pass()
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)

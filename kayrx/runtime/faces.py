@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
@@ -103,11 +103,11 @@ def collect(graph: Graph[Any, Any], **options: Any) -> list[Any]:
 # -- on the current loop -------------------------------------------------------------------------
 
 
-async def awaited(graph: Graph[Any, Any]) -> Any:
+def awaited(graph: Graph[Any, Any]) -> Coroutine[Any, Any, Any]:
     """``await graph``: a fresh run on the current loop."""
     made = program(graph, on_loop=True)
     must_be_fed(made.plan, graph, "await")
-    return await Network(made, THE_WORLD).execute()
+    return Network(made, THE_WORLD).execute()
 
 
 def start(graph: Graph[Any, Any], **options: Any) -> Run:

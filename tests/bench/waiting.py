@@ -239,7 +239,8 @@ def gate_races() -> list[Race]:
         Contender("anyio memory stream", partial(memory_stream, size=size), 0.1),
     ], [faster("kayrx gate to push", "asyncio.Queue", goals[size]),
         *([faster("kayrx pulled", "asyncio.Queue", 40)] if size == 1 else [])],
-        size=30_000 if size == 1 else 100_000, quick=30_000 if size == 1 else 50_000, base="asyncio.Queue")
+        size=30_000 if size == 1 else 100_000, quick=30_000 if size == 1 else 50_000, base="asyncio.Queue",
+        often=1 if size == 1 else 3)
         for size in SIZES]
 
 
