@@ -17,7 +17,8 @@ NAME = re.compile(r"\bx\d+\b")
 HEAD = re.compile(r" *(async )?def ")
 LITERAL = re.compile(r"-?\d+(\.\d+)?|None|True|False")
 DEEPEST = 16  # the parser takes 200 parentheses
-FIRST = re.compile(r"( *)(\w+) = (x\d+) if \2 is EMPTY else (\(?[^()]*)\b\3\b([^()]*\)?)")  # a fold that has no seed
+FIRST = re.compile(r"( *)(\w+ = \(?)(x\d+)(, \w+ := False\)\[0\] if \w+ else | if \w+ is EMPTY else )"
+                   r"(\(?[^()]*)\b\3\b([^()]*\)?)")  # a fold that has no seed
 NEAR = ("len", "EMPTY")
 TURNS = re.compile(r"\b(if|else|and|or|not|in|for|lambda)\b")  # what may skip a value, or compute it twice
 
@@ -37,9 +38,8 @@ def folded(lines: tuple[str, ...], origins: tuple[int, ...]) -> tuple[tuple[str,
         found, used = VALUE.fullmatch("\n".join(out[number])), uses[number]
         first = FIRST.fullmatch(out[number + 1][0]) if found is not None and len(out[number]) == 1 else None
         if found is not None and first is not None and first[1] == found[1] and first[3] == found[2] \
-                and used[found[2]] == 3 and not NAME.search(first[4] + first[5]):
-            out[number + 1] = [f"{first[1]}{first[2]} = (", found[3], f") if {first[2]} is EMPTY else {first[4]}(",
-                               found[3], f"){first[5]}"]
+                and used[found[2]] == 3 and not NAME.search(first[5] + first[6]):
+            out[number + 1] = [f"{first[1]}{first[2]}(", found[3], f"){first[4]}{first[5]}(", found[3], f"){first[6]}"]
             mine, its = owners[number + 1], owners[number]
             owners[number + 1] = [*mine, *its, *mine, *its, *mine]
             del out[number], owners[number], uses[number]

@@ -28,10 +28,11 @@ def test_a_graph_that_is_called_may_skip_and_take() -> None:
 
 def test_a_fold_without_a_seed_computes_its_item_where_it_is_used() -> None:
     """On each of its two ways, in lines of its own."""
-    lines, owners = folded(("x0 = x + 1", "state_1 = x0 if state_1 is EMPTY else state_1 + x0"), (0, 1))
+    for first, then in (("(x0, fresh_1 := False)[0]", "fresh_1"), ("x0", "state_1 is EMPTY")):
+        lines, owners = folded(("x0 = x + 1", f"state_1 = {first} if {then} else state_1 + x0"), (0, 1))
 
-    assert " ".join(lines) == "state_1 = ( x + 1 ) if state_1 is EMPTY else state_1 + ( x + 1 )"
-    assert owners == (1, 0, 1, 0, 1)
+        assert " ".join(lines) == f"state_1 = {first} if {then} else state_1 + x0".replace("x0", "( x + 1 )")
+        assert owners == (1, 0, 1, 0, 1)
 
 
 @pytest.mark.parametrize(("items", "node"), [([1, "a"], "scan"), ([1, 2, None], "map")])

@@ -11,6 +11,7 @@ from kayrx.nodes.retract import Retract
 from kayrx.nodes.values import EMPTY, is_async, is_async_generator
 from kayrx.plan.emit import LITERALS, Emitter
 from kayrx.plan.forms.base import end, item, last
+from kayrx.plan.plan import Saving
 from kayrx.plan.units import tapping
 
 
@@ -85,12 +86,23 @@ def seeded(e: Emitter, seed: Any) -> str:
     return f"{e.param('copy', deepcopy)}({e.param('seed', seed)})"
 
 
+def or_first(e: Emitter, state: str, x: str, text: str) -> str:
+    """``text``, or the item itself where it is the first: without a seed there is no state before it.
+
+    A flag is found sooner than EMPTY (4 % of W2), but a checkpoint and a retry know the state alone.
+    """
+    if isinstance(e.options, Saving) or (e.step is not None and e.step.guards):
+        return f"{x} if {state} is EMPTY else {text}"
+    fresh = e.state("fresh", "True")
+    return f"({x}, {fresh} := False)[0] if {fresh} else {text}"
+
+
 @item.register
 def _(node: transform.Scan, e: Emitter, x: str) -> str:
     state, y = e.state("state", seeded(e, node.seed)), e.value()
     text = e.call(node.fn, state, x)
     if node.seed is EMPTY:
-        text = f"{x} if {state} is EMPTY else {text}"
+        text = or_first(e, state, x, text)
     if e.step is not None and e.step.guards:
         e.attempt(y, text, node.fn, state, x)
         e.line(f"{state} = {y}")
@@ -104,7 +116,7 @@ def _(node: transform.Reduce, e: Emitter, x: str) -> None:
     state = e.state("state", seeded(e, node.seed))
     text = e.call(node.fn, state, x)
     if node.seed is EMPTY:
-        text = f"{x} if {state} is EMPTY else {text}"
+        text = or_first(e, state, x, text)
     e.line(f"{state} = {text}")
     e.absorb()
 
