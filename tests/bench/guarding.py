@@ -111,11 +111,11 @@ def races() -> list[Race]:
         Race("W12a", by.filter_loop, [
             Contender("plain", in_place()),
             Contender("guarded", in_place(looking)),
-        ], [times("guarded", "plain", 1.10)], size=1_000_000, quick=400_000, base="plain"),
+        ], [times("guarded", "plain", 1.10)], size=400_000, quick=130_000, base="plain", often=3),
         Race("W12b", by_hand, [
             Contender("plain", awaited(at_once)),
             Contender("guarded", awaited(at_once, looking)),
-        ], [times("guarded", "plain", 1.10)], size=300_000, quick=150_000, base="plain"),
+        ], [times("guarded", "plain", 1.10)], size=150_000, quick=50_000, base="plain", often=3),
         Race("W12c", by_hand, [
             Contender("plain", awaited(ask)),
             Contender("guarded", awaited(ask, timing)),
