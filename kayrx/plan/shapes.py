@@ -188,9 +188,18 @@ def gone(*_: object) -> None:
     """Where an item goes that is pushed after the end: nowhere."""
 
 
-GLOBALS: dict[str, Any] = {"GONE": gone, "EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
-                           "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
-                           "way_of": way_of, **keeping.GLOBALS}
+class Left(BaseException):
+    """Unwinds an item whose reader has left."""
+
+
+def left(_: object) -> None:
+    """What takes an item then."""
+    raise Left
+
+
+GLOBALS: dict[str, Any] = {"GONE": gone, "Left": Left, "left": left, "EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT,
+                           "islice": islice, "repeat": repeat, "starmap": starmap, "HINTED": HINTED, "way_of": way_of,
+                           **keeping.GLOBALS}
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
