@@ -33,9 +33,13 @@ def push(steps: Steps, options: Options) -> Code:
     flow(e, steps, 0, "x")
     for flag in e.loops[0].stops:
         e.line(f"if {flag}: return finish()")
+    enough = [flag for flag in e.flags.values() if flag != "True"]
     e.loops.clear()
     taken, e.lines = e.lines, []
     origins, e.origins = e.origins, []
+    if enough:  # what is pushed from inside the last item comes too late
+        taken.insert(0, f"                if {' or '.join(enough)}: return")
+        origins.insert(0, -1)
     e.depth = 4
     completion(e, steps)
     given = result_of(e, steps)
@@ -87,8 +91,9 @@ def push(steps: Steps, options: Options) -> Code:
     e.dedent()
     e.line("complete(result)")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None, others=GONE", extra=("global step, away", "over = False"),
-                foot=("step, away = push.__code__, aside.__code__", "return push, finish, beside"), flat=True)
+    return link(e, steps, "run, emit, complete, failed=None, others=GONE", flat=True, reenters=True,
+                extra=("global step, away", "over = False"),
+                foot=("step, away = push.__code__, aside.__code__", "return push, finish, beside"))
 
 
 @dataclass(frozen=True, slots=True)
