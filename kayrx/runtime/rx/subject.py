@@ -153,7 +153,8 @@ class Subject(Generic[T]):
         unheard: Exception | None = None
         for entry in ways:
             try:
-                entry.beside(item)
+                hear = entry.beside  # a name of its own: calling what a slot holds is slower
+                hear(item)
             except Exception as error:  # its siblings never notice
                 told = raising if entry.subject is None else entry.on_error
                 self._leave(entry)
