@@ -24,8 +24,12 @@ TURNS = re.compile(r"\b(if|else|and|or|not|in|for|lambda)\b")  # what may skip a
 
 
 @lru_cache(maxsize=1024)
-def folded(lines: tuple[str, ...], origins: tuple[int, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def folded(lines: tuple[str, ...], origins: tuple[int, ...], moving: tuple[str, ...] = (),
+           ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The same function with fewer names; ``origins`` are given per physical line.
+
+    ``moving`` are names that computing a value may set, as a function that is pushed may push: nothing that reads one
+    of them first is folded.
 
     >>> folded(("x0 = f(x)", "x1 = g(x0)", "return [x1]"), (0, 1, 2))
     (('return [(', 'g((', 'f(x))))]'), (2, 1, 0))
@@ -37,13 +41,13 @@ def folded(lines: tuple[str, ...], origins: tuple[int, ...]) -> tuple[tuple[str,
     while number + 1 < len(out):
         found, used = VALUE.fullmatch("\n".join(out[number])), uses[number]
         first = FIRST.fullmatch(out[number + 1][0]) if found is not None and len(out[number]) == 1 else None
-        if found is not None and first is not None and first[1] == found[1] and first[3] == found[2] \
+        if found is not None and first is not None and not moving and first[1] == found[1] and first[3] == found[2] \
                 and used[found[2]] == 3 and not NAME.search(first[5] + first[6]):
             out[number + 1] = [f"{first[1]}{first[2]}(", found[3], f"){first[4]}{first[5]}(", found[3], f"){first[6]}"]
             mine, its = owners[number + 1], owners[number]
             owners[number + 1] = [*mine, *its, *mine, *its, *mine]
             del out[number], owners[number], uses[number]
-        elif found is not None and used[found.group(2)] == 2 and foldable(found, out[number + 1][0]):
+        elif found is not None and used[found.group(2)] == 2 and foldable(found, out[number + 1][0], moving):
             _, name, value = found.groups()
             before, after = re.split(rf"\b{name}\b", out[number + 1][0])
             value_lines = value.split("\n")
@@ -105,7 +109,7 @@ def once(lines: list[str], states: dict[str, str]) -> list[str]:
     return lines
 
 
-def foldable(found: re.Match[str], line: str) -> bool:
+def foldable(found: re.Match[str], line: str, moving: tuple[str, ...]) -> bool:
     """True if ``line`` follows on the same level, and uses the value once, before it calls anything."""
     indent, name, _ = found.groups()
     used = re.compile(rf"\b{name}\b")
@@ -113,4 +117,5 @@ def foldable(found: re.Match[str], line: str) -> bool:
     same = line.startswith(indent) and not line[len(indent):].startswith(" ")
     plain = FLAT.fullmatch(line) is not None and TURNS.search(line) is None and ")" not in before
     shallow = found.group(0).count("\n") < DEEPEST
-    return same and plain and shallow and len(used.findall(line)) == 1
+    still = not any(re.search(rf"\b{name}\b", before.partition(" = ")[2] or before) for name in moving)
+    return same and plain and shallow and still and len(used.findall(line)) == 1

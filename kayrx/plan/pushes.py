@@ -19,6 +19,10 @@ def push(steps: Steps, options: Options) -> Code:
     asks, so there is a way back: once the steps have ended, or from ``finish(True)`` to ``finish(False)``, ``push``
     hands what it is given to ``others``, who push it ``beside`` if it is meant for these steps too.
 
+    ``finish(GONE)`` says that the reader has left.  It may do so from inside ``emit``, at an item that goes on for
+    ever: `left` takes the place of ``emit`` then, and ends that, so that no item pays for the question.  What is
+    raised after the end goes to ``failed`` too, which gives True to have it raised.
+
     It does so by the code of ``aside``, as looking for a flag would cost every item 4 %.  A function takes only code
     with as many variables from around it, which is why both declare the same.
     """
@@ -29,10 +33,14 @@ def push(steps: Steps, options: Options) -> Code:
     flow(e, steps, 0, "x")
     for flag in e.loops[0].stops:
         e.line(f"if {flag}: return finish()")
+    enough = [flag for flag in e.flags.values() if flag != "True"]
     e.loops.clear()
     taken, e.lines = e.lines, []
     origins, e.origins = e.origins, []
-    e.depth = 3
+    if enough:  # what is pushed from inside the last item comes too late
+        taken.insert(0, f"                if {' or '.join(enough)}: return")
+        origins.insert(0, -1)
+    e.depth = 4
     completion(e, steps)
     given = result_of(e, steps)
     ended, ends = e.lines, e.origins
@@ -56,22 +64,36 @@ def push(steps: Steps, options: Options) -> Code:
     e.line("return others(x)")
     e.dedent()
     e.indent("def finish(aside=None, error=None):")
-    e.line(f"nonlocal {', '.join(['over', *e.states])}")
+    e.line(f"nonlocal {', '.join(['emit', 'over', *e.states])}")
+    e.indent("if aside is not None:")
+    e.line("if aside is GONE: over, emit = True, left")
+    e.line("push.__code__ = away if aside or over else step")
+    e.line("return")
+    e.dedent()
+    e.line("if type(error) is Left: return")
     e.line("if error is not None and failed is None: return True")
-    e.line("if error is None and over: return")
-    e.line("push.__code__ = step if aside is False else away")
-    e.line("if aside is not None: return")
-    e.line("over = True")
+    e.line("if over: return error is not None and failed(error)")
+    e.line("over, push.__code__ = True, away")
     e.indent("if error is not None:")
     e.line("failed(error)")
     e.line("return")
     e.dedent()
+    e.indent("try:")
     e.lines += ended
     e.origins += ends
-    e.line(f"complete({given})")
+    e.line(f"result = {given}")
     e.dedent()
-    return link(e, steps, "run, emit, complete, failed=None, others=GONE", extra=("global step, away", "over = False"),
-                foot=("step, away = push.__code__, aside.__code__", "return push, finish, beside"), flat=True)
+    e.indent("except BaseException as raised:")
+    e.line("if type(raised) is Left: return")
+    e.line("if failed is None: raise")
+    e.line("failed(raised)")
+    e.line("return")
+    e.dedent()
+    e.line("complete(result)")
+    e.dedent()
+    return link(e, steps, "run, emit, complete, failed=None, others=GONE", flat=True, reenters=True,
+                extra=("global step, away", "over = False"),
+                foot=("step, away = push.__code__, aside.__code__", "return push, finish, beside"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +105,19 @@ class Pushes:
     def function(self, run: Any, emit: Any, complete: Any, failed: Any = None,
                  others: Any = gone) -> tuple[Any, Any, Any]:
         push, ends, beside = emit, complete, gone
+        finishes: list[Any] = []
         for number, code in reversed(list(enumerate(self.codes))):
-            outside = () if number else (failed, others)
-            push, finish, beside = code.function(run, push, ends, *outside)
+            push, finish, beside = code.function(run, push, ends, failed, gone if number else others)
             ends = lambda _, finish=finish: finish()  # noqa: E731
-        return push, finish, beside
+            finishes.append(finish)
+        if len(finishes) == 1:
+            return push, finish, beside
+
+        def finish_all(aside: Any = None) -> None:
+            for one in finishes if aside is gone else finishes[-1:]:
+                one(aside)
+
+        return push, finish_all, beside
 
     def raised_below(self, error: BaseException) -> bool:
         return self.codes[-1].raised_below(error)

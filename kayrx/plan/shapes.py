@@ -188,18 +188,28 @@ def gone(*_: object) -> None:
     """Where an item goes that is pushed after the end: nowhere."""
 
 
-GLOBALS: dict[str, Any] = {"GONE": gone, "EMPTY": EMPTY, "DROPPED": DROPPED, "END": END, "WAIT": WAIT, "islice": islice,
-                           "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
+class Left(BaseException):
+    """Unwinds an item whose reader has left."""
+
+
+def left(_: object) -> None:
+    """What takes an item then."""
+    raise Left
+
+
+GLOBALS: dict[str, Any] = {"GONE": gone, "Left": Left, "left": left, "EMPTY": EMPTY, "DROPPED": DROPPED, "END": END,
+                           "WAIT": WAIT, "islice": islice, "repeat": repeat, "starmap": starmap, "HINTED": HINTED,
                            "way_of": way_of, **keeping.GLOBALS}
 
 
 def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (), kind: str = "def",
-         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = (), flat: bool = False) -> Code:
+         outer: Sequence[str] = (), leave: Sequence[str] = (), foot: Sequence[str] = (), flat: bool = False,
+         reenters: bool = False) -> Code:
     """Compile the emitted body (cached by its text) and bind the parameters of this graph to it, as variables of
     the function around it or, ``flat``, of its module: a short call is faster so.
 
     ``extra`` and ``foot`` are the first and last lines of the function, ``outer`` and ``leave`` those
-    of a function around it.
+    of a function around it; it ``reenters`` if a function of the graph may call it anew.
     """
     head = [f"def link({', '.join(e.params)}):" if not flat else "def link(**_):"]
     where = "global" if flat else "nonlocal"
@@ -213,7 +223,7 @@ def link(e: Emitter, steps: Steps, signature: str, *, extra: Sequence[str] = (),
     knows = "".join(f"know_{n}, " for n in e.probed)
     tail = [f"{inset}    {line}" for line in foot] + ["    " + line for line in leave]
     tail.append(f"    return {'open_' if outer else 'run_'}, ({knows})")
-    lines, origins = folded(tuple(e.lines), tuple(e.origins))
+    lines, origins = folded(tuple(e.lines), tuple(e.origins), tuple(e.states) if reenters else ())
     text = "\n".join([*head, *lines, *tail]) + "\n"
     code = called(compiled(text), f"<kayrx {next(_links)}>")
     scope: dict[str, Any] = dict(GLOBALS)

@@ -7,16 +7,12 @@ from typing import Any
 
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
+from kayrx.plan.shapes import gone
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
-from kayrx.runtime.program import must_be_fed, program
-from kayrx.runtime.rx.subject import Subject, Subscription
+from kayrx.runtime.program import Program, must_be_fed, program
+from kayrx.runtime.rx.subject import Heard, Subject, Subscription, raising
 from kayrx.runtime.world import THE_WORLD
-
-
-def raising(error: Exception) -> None:
-    """The ``on_error`` of a subscriber that gave none: whoever pushed hears of it."""
-    raise error
 
 
 def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
@@ -29,20 +25,59 @@ def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
     if not (made.plan.linear and segment.fed == "push" and segment.head is not None):
         return floor("rx").to_observable(graph).subscribe(given, failed, on_completed or nothing)  # type: ignore[no-any-return]
     run = None if made.bare else Context(made, THE_WORLD, SyncBackend(THE_WORLD))
-    def told(error: BaseException) -> None:
+    upstream: Any = segment.head.node.what  # type: ignore[attr-defined]
+    ours = isinstance(upstream, Subject)
+    reader = Reader(made, failed, on_completed)
+    push, reader.finish, beside = made.push.function(
+        run, given, reader.completed, None if on_error is None else reader.told, upstream.to_all if ours else gone)
+    reader.push, reader.beside = push, beside
+    if ours:
+        upstream.join(reader)
+    else:
+        reader.keep(upstream.subscribe(push, reader.failed, reader.finish).dispose)
+    return reader
+
+
+class Reader(Heard):
+    """A subscriber that is the steps of a graph, which end by themselves or are left."""
+
+    __slots__ = ("made", "on_completed", "over")
+
+    def __init__(self, made: Program, failed: Callable[..., Any], on_completed: Callable[[], Any] | None) -> None:
+        super().__init__(nothing, failed, nothing, nothing)
+        self.made, self.on_completed, self.over = made, on_completed, False
+
+    def keep(self, leave: Callable[[], None]) -> None:
+        """How a source that is no `Subject` is left: at once, if that is over."""
+        self._end = leave
+        if self.over:
+            self.dispose()
+
+    def completed(self, _: object) -> None:
+        self.end()
+        if self.on_completed is not None:
+            self.on_completed()
+
+    def told(self, error: BaseException) -> bool:
+        if self.over:
+            return True  # its end has been told already, so whoever pushed hears of it
+        failed = self.on_error
+        self.end()
         if not isinstance(error, Exception):
             raise error
-        Context(made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, made.plan.segments[0])
+        Context(self.made, THE_WORLD, SyncBackend(THE_WORLD)).fail(error, self.made.plan.segments[0])
+        failed(error)
+        return False
+
+    def failed(self, error: Exception) -> None:
+        """Of the source."""
+        failed = self.on_error
+        self.end()
         failed(error)
 
-    upstream: Any = segment.head.node.what  # type: ignore[attr-defined]
-    signals = (nothing if on_completed is None else lambda _: on_completed()), None if on_error is None else told
-    if isinstance(upstream, Subject):
-        push, finish, beside = made.push.function(run, given, *signals, upstream.to_all)
-        return upstream.heard(push, failed, finish, beside)
-    push, finish, _ = made.push.function(run, given, *signals)
-    held = upstream.subscribe(push, failed, finish)
-    return held if isinstance(held, Subscription) else Subscription(held.dispose)
+    def end(self) -> None:
+        self.over = True
+        self.dispose()
 
 
 def nothing(*_: object) -> None:

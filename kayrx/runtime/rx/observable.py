@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable, SingleAssignmentDisposable
+from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
@@ -27,6 +27,7 @@ from kayrx.nodes.units import Share, Unit
 from kayrx.plan.cut import all_steps
 from kayrx.plan.forms import has_form
 from kayrx.plan.lower import Operator, has_operator, joined, lower, split
+from kayrx.plan.shapes import gone
 from kayrx.plan.traits import is_stage, parks, step_waits
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
@@ -161,7 +162,7 @@ def hosted(made: Program, world: World) -> Operator:
                 return Disposable()
             subscription.disposable = upstream.subscribe(
                 failing(push), observer.on_error, failing(finish), scheduler=scheduler)
-            return subscription
+            return CompositeDisposable(subscription, Disposable(partial(finish, gone)))
 
         return Observable(subscribe)
 

@@ -10,6 +10,7 @@ from reactivex import Observable
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
+from kayrx.plan.shapes import gone
 from kayrx.runtime.context import Context
 from kayrx.runtime.program import Program
 
@@ -47,6 +48,7 @@ def begin(program: Program, run: Context, given: list[Any], over: Callable[[], N
         nonlocal ended
         ended = True
         subscription.dispose()
+        finish(gone)
         over()
 
     def complete(result: Any) -> None:

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from kayrx.plan.shapes import gone
+
 if TYPE_CHECKING:
     from reactivex import Observable
     from reactivex.abc import ObserverBase
 
 T = TypeVar("T")
-Entry = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
 
 def _nobody(*_: object) -> None:
     """What a subscriber does with a signal that it gave no callback for: nothing."""
 
 
-def fused(entry: Entry) -> bool:
-    """True for a step that can send what it is given elsewhere."""
-    return entry[0] is not entry[3]
+def raising(error: Exception) -> None:
+    """The ``on_error`` of a subscriber that gave none: whoever pushed hears of it."""
+    raise error
 
 
 class Subscription:
@@ -41,18 +42,36 @@ class Subscription:
 
 
 class Heard(Subscription):
-    """One subscriber of a `Subject`: of a million live ones nothing is held but this."""
+    """One subscriber of a `Subject`: of a million live ones nothing is held but this.
 
-    __slots__ = ("_entry", "_subject")
+    A step that can send what it is given elsewhere has a ``beside``; any other is pushed the one way.
+    """
 
-    def __init__(self, subject: Subject[Any], entry: Entry) -> None:
-        self._subject: Subject[Any] | None = subject
-        self._entry: Entry | None = entry
+    __slots__ = ("beside", "finish", "on_error", "push", "subject")
+
+    def __init__(self, push: Callable[..., Any], on_error: Callable[..., Any], finish: Callable[..., Any],
+                 beside: Callable[..., Any]) -> None:
+        self._end = None
+        self.subject: Subject[Any] | None = None
+        self.push, self.on_error, self.finish, self.beside = push, on_error, finish, beside
+
+    @property
+    def fused(self) -> bool:
+        return self.push is not self.beside
 
     def dispose(self) -> None:
-        subject, entry, self._subject, self._entry = self._subject, self._entry, None, None
-        if subject is not None and entry is not None:
-            subject._leave(entry)
+        if self.subject is not None:
+            self.subject._leave(self)
+        else:
+            self.blank()
+            super().dispose()
+
+    def blank(self) -> None:
+        """Hear no more, also of what is on its way."""
+        self.subject = None
+        if self.fused:
+            self.finish(gone)
+        self.push = self.on_error = self.finish = self.beside = _nobody
 
 
 class Subject(Generic[T]):
@@ -62,7 +81,8 @@ class Subject(Generic[T]):
     Order:   subscribers in the order they came; one producer at a time (Rx grammar).
     Memory:  none; an item that nobody hears is gone.
     Raises:  a subscriber that raises is cut off and its error told to its own ``on_error``; with
-             one subscriber the call is direct, and what it raises reaches the producer.
+             one subscriber the call is direct, and what it raises reaches the producer, as does,
+             after the others have heard the item, an error that no ``on_error`` takes.
     Source:  RxPY Subject.
 
     >>> import kayrx as kx
@@ -79,82 +99,105 @@ class Subject(Generic[T]):
     to_all: Callable[[T], object]
 
     def __init__(self) -> None:
-        self._subscribers: list[Entry] = []
-        self._heard_by: tuple[Entry, ...] = ()  # the same, as they were at the last item that went to all
+        self._subscribers: list[Heard] = []
+        self._heard_by: tuple[Heard, ...] = ()  # the same, as they were at the last item that went to all
         self._ended = False
         self._error: Exception | None = None
         self.on_next = self.to_all = self._to_all
 
-    def subscribe(self, on_next: Callable[[T], object] | ObserverBase[T] = _nobody,
-                  on_error: Callable[..., object] = _nobody, on_completed: Callable[[], object] = _nobody, *,
+    def subscribe(self, on_next: Callable[[T], object] | ObserverBase[T] | None = None,
+                  on_error: Callable[..., object] | None = None, on_completed: Callable[[], object] | None = None, *,
                   scheduler: object = None) -> Subscription:
         """Hear what is pushed from now on; after the end, only the end.  As in RxPY the first may be an observer."""
-        given: Any = on_next
+        given: Any = on_next or _nobody
         if hasattr(given, "on_next"):
             return self.subscribe(given.on_next, given.on_error, given.on_completed)
-        return self._join((given, on_error, on_completed, given))
+        heard = Heard(given, on_error or raising, on_completed or _nobody, given)
+        self.join(heard)
+        return heard
 
-    def heard(self, push: Callable[..., object], on_error: Callable[..., object],
-              finish: Callable[..., object], beside: Callable[..., object]) -> Subscription:
-        """`subscribe` for a fused step, as `kayrx.plan.pushes.push` makes it."""
-        return self._join((push, on_error, finish, beside))
-
-    def _join(self, entry: Entry) -> Subscription:
+    def join(self, entry: Heard) -> None:
+        """`subscribe` for one that is made already."""
+        entry.subject = self
         if self._ended:
-            entry[2]() if self._error is None else entry[1](self._error)
-            return Subscription(_nobody)
-        self._subscribers.append(entry)
-        self._aim(entry)
-        return Heard(self, entry)
-
-    def _leave(self, entry: Entry) -> None:
-        """A subscriber has been disposed of, or cut off."""
-        if entry in self._subscribers:
-            self._subscribers.remove(entry)
+            self._tell(entry)
+        else:
+            self._subscribers.append(entry)
             self._aim(entry)
 
-    def _aim(self, moved: Entry) -> None:
+    def _leave(self, entry: Heard) -> None:
+        """A subscriber has been disposed of, or cut off."""
+        entry.blank()
+        if not self._ended:
+            self._subscribers.remove(entry)
+            self._aim()
+
+    def _aim(self, *moved: Heard) -> None:
         """Point ``on_next`` at what it has to do: with one subscriber, at the fused step itself.
 
         Somebody may have kept an earlier ``on_next``: a step that is not alone sends what it is given back here.
         """
         ways, self._heard_by = self._subscribers, ()
-        alone = ways[0] if len(ways) == 1 and fused(ways[0]) else None
-        self.on_next = self.to_all if alone is None else alone[0]
-        for entry in (*ways[:2], moved):
-            if fused(entry):
-                entry[2](entry is not alone)
+        alone = ways[0] if len(ways) == 1 and ways[0].fused else None
+        self.on_next = self.to_all if alone is None else alone.push
+        for entry in (*ways[:2], *moved):
+            if entry.fused:
+                entry.finish(entry is not alone)
 
     def _to_all(self, item: T) -> None:
         ways = self._heard_by or tuple(self._subscribers)
         if len(ways) == 1:  # the call is direct, and so is what it raises
-            ways[0][3](item)
+            ways[0].beside(item)
             return
         self._heard_by = ways
+        unheard: Exception | None = None
         for entry in ways:
             try:
-                entry[3](item)
+                hear = entry.beside  # a name of its own: calling what a slot holds is slower
+                hear(item)
             except Exception as error:  # its siblings never notice
+                told = raising if entry.subject is None else entry.on_error
                 self._leave(entry)
-                entry[1](error)
+                try:
+                    told(error)
+                except Exception as raised:
+                    unheard = unheard or raised
+        if unheard is not None:
+            raise unheard
 
     def on_error(self, error: Exception) -> None:
         """End with an error."""
-        self._error = self._error if self._ended else error
-        self._finish(lambda entry: entry[1](error))
+        self._finish(error)
 
     def on_completed(self) -> None:
         """End normally."""
-        self._finish(lambda entry: entry[2]())
+        self._finish(None)
 
-    def _finish(self, tell: Callable[[Any], object]) -> None:
+    def _finish(self, error: Exception | None) -> None:
         if self._ended:
             return
-        self._ended = True
+        self._ended, self._error = True, error
         ways, self._subscribers, self._heard_by = self._subscribers, [], ()
         self.on_next = self.to_all
+        unheard: Exception | None = None
         for entry in ways:
-            tell(entry)
+            try:
+                self._tell(entry)
+            except Exception as raised:  # its siblings never notice
+                unheard = unheard or raised
+        if unheard is not None:
+            raise unheard
+
+    def _tell(self, entry: Heard) -> None:
+        """Of the end."""
+        told = entry.on_error
+        try:
+            if self._error is None:
+                entry.finish()
+        finally:
+            entry.blank()
+        if self._error is not None:
+            told(self._error)
 
     def pipe(self, *operators: Callable[[Any], Any]) -> Observable[Any]:
         """The subject through RxPY operators, as a reactivex Observable."""
