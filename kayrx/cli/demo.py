@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kayrx.cli import second_interrupt_leaves
-from kayrx.demo.analytics import Totals, analytics_graph, levels, looks_like_log, words
+from kayrx.demo.analytics import Totals, analytics_graph, levels, opened, words
 from kayrx.demo.answer import QUEUE, Answer, on_a_page
 from kayrx.demo.model import LocalModel, ModelError
 from kayrx.errors import KayrxError
@@ -55,7 +55,7 @@ def demo(
     except (KayrxError, ModelError, UnicodeError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise    # typer ends quietly when nobody reads what is printed
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {f'{file}: ' if file and isinstance(error, UnicodeError) else ''}{error}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -86,7 +86,7 @@ async def analyse(file: Path, window: int | None) -> None:
     """Count the file, window by window: in a table that moves, or in lines if nobody watches."""
     second_interrupt_leaves()
     console = Console()
-    log = looks_like_log(file)
+    lines, log = await opened(file)
     name = "log levels" if log else "words"
     with ExitStack() as display:
         if console.is_terminal:
@@ -99,7 +99,7 @@ async def analyse(file: Path, window: int | None) -> None:
             def report(totals: Totals) -> None:
                 typer.echo(line(totals, name))
 
-        graph = analytics_graph(file, levels if log else words, report,
+        graph = analytics_graph(lines, levels if log else words, report,
                                 window=window or (100 if log else 1000),
                                 every=REFRESH if console.is_terminal else None)
         async with graph.start() as run:

@@ -20,6 +20,12 @@ from kayrx.errors import GraphError
 
 T = TypeVar("T")
 
+
+def inverted(value: Any) -> Any:
+    """``~value``, which is `not` for True and False: Python's ``~True`` is -2, and that counts as true."""
+    return not value if isinstance(value, bool) else ~value
+
+
 _BINARY: dict[str, tuple[str, Callable[[Any, Any], Any], int]] = {
     "add": ("+", operator.add, 12), "sub": ("-", operator.sub, 12), "mul": ("*", operator.mul, 13),
     "truediv": ("/", operator.truediv, 13), "floordiv": ("//", operator.floordiv, 13),
@@ -30,7 +36,7 @@ _BINARY: dict[str, tuple[str, Callable[[Any, Any], Any], int]] = {
     "ge": (">=", operator.ge, 6), "eq": ("==", operator.eq, 6), "ne": ("!=", operator.ne, 6),
 }
 _UNARY: dict[str, tuple[str, Callable[[Any], Any], int]] = {
-    "neg": ("-", operator.neg, 14), "pos": ("+", operator.pos, 14), "invert": ("~", operator.invert, 14),
+    "neg": ("-", operator.neg, 14), "pos": ("+", operator.pos, 14), "invert": ("~", inverted, 14),
 }
 
 
@@ -87,6 +93,8 @@ class Expr:
                 target, arguments, keywords = self.args
                 parts = [inner(a, 0) for a in arguments] + [f"{k}={inner(v, 0)}" for k, v in keywords]
                 return f"{inner(target, 18)}({', '.join(parts)})", 18
+        if self.op == "invert" and value is not repr:
+            return f"{value(inverted)}({inner(self.args[0], 0)})", 18
         if self.op in _UNARY:
             sign, _, rank = _UNARY[self.op]
             return f"{sign}{inner(self.args[0], rank)}", rank
@@ -185,5 +193,6 @@ it: Any = Builder(Expr("item"))
 """The item, in an expression: ``it["price"] * 2``, ``it.name.upper()``, ``(it > 1) & (it < 5)``.
 
 It stands wherever a node takes a function of one item.  In: the operators of Python but `and`, `or`,
-`not`, `in` and chained comparison, which fail when written.  Source: Spark columns, polars.
+`not`, `in` and chained comparison, which fail when written; ``~`` is `not` for True and False.
+Source: Spark columns, polars.
 """

@@ -6,7 +6,7 @@ Writing a graph opens nothing and starts nothing.  The methods that do (`run`, `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeAlias
 from kayrx.door import floor
 from kayrx.errors import GraphError
 from kayrx.graph import join as joins
-from kayrx.graph.node import Node, Opens
+from kayrx.graph.node import Node, Opens, must_be_name
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     Given: TypeAlias = Iterable[T] | AsyncIterable[T] | Observable[T] | Pushing[T] | Feed[T]
 
 
-def first_call(graph: Graph[Any, Any], item: Any) -> list[Any]:
+def first_call(graph: Graph[Any, Any], *items: Any) -> list[Any]:
     """Compile ``graph(item)``, put it in its slot, and call it."""
+    if len(items) != 1:
+        raise GraphError(f"graph(item) takes one item through an open graph, got {len(items)}; to run it: graph.run()")
     call = floor("engine").caller(graph)
     object.__setattr__(graph, "__call__", call)
-    return call(item)  # type: ignore[no-any-return]
+    return call(*items)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Graph(Generic[In, Out]):
     @overload
     def __rshift__(self, other: Graph[Out, T]) -> Graph[In, T]: ...
     @overload
+    def __rshift__(self, other: Callable[[Out], Awaitable[T]]) -> Graph[In, T]: ...
+    @overload
     def __rshift__(self, other: Callable[[Out], T]) -> Graph[In, T]: ...
     @overload
     def __rshift__(self, other: Sequence[Graph[Out, Any]]) -> Graph[In, Any]: ...
@@ -89,8 +93,7 @@ class Graph(Generic[In, Out]):
         One node takes the name; in a longer series every node gets it as a prefix, so names nest:
         ``parse.split``.  Raises GraphError for an empty name.
         """
-        if not name:
-            raise GraphError("named(name): the name is empty")
+        must_be_name("named", name)
         if len(self.nodes) == 1:
             return type(self)((self.nodes[0].labelled(name),))
         return type(self)(joins.prefixed(self.nodes, name))
@@ -117,8 +120,7 @@ class Graph(Generic[In, Out]):
         """Run to the end and give the sink's result; None without a sink, a tuple for several.
 
         In place where no node waits; otherwise on a private event loop, also beside a running one.
-        Options: see `kayrx.Options` (backend, world, chunk, fuse, inline, events); ``resume=True`` goes on from the
-                 graph's `checkpoint`.
+        Options: those of `kayrx.Options`, backend, world; ``resume=True`` goes on from the graph's `checkpoint`.
         Raises: what the user's functions raise, with a note; CompileError; RunError.
         """
         if not options:
@@ -141,8 +143,7 @@ class Graph(Generic[In, Out]):
     def start(self, **options: Any) -> Run:
         """A handle to use with ``async with``: stop, cancel, pause, metrics, events.
 
-        Nothing happens before ``async with``; leaving it waits for the end and raises its error.  Options as in
-        `run`, and ``host=``.
+        Nothing happens before ``async with``; leaving it waits for the end and raises its error.  ``host=``: see `Run`.
         """
         return floor("engine").start(self, **options)  # type: ignore[no-any-return]
 
@@ -199,9 +200,8 @@ class Graph(Generic[In, Out]):
                   on_completed: Callable[[], Any] | None = None) -> Subscription:
         """Run by callbacks, as in Rx; ``dispose()`` on what it gives cancels.
 
-        A graph over a push source in which nothing waits becomes one fused step that the source
-        calls itself; any other goes by `to_observable`.  Without ``on_error`` an error is raised to
-        whoever pushed.
+        A graph over a push source in which nothing waits becomes one fused step that the source calls itself; any
+        other goes by `to_observable`.  Without ``on_error`` an error is raised to whoever pushed.
         """
         return floor("callbacks").subscribe(self, on_next, on_error, on_completed)  # type: ignore[no-any-return]
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from kayrx.errors import GraphError
+
 T = TypeVar("T")
 Role = Literal["source", "step", "sink", "fan_out", "fan_in", "guard"]
 
@@ -36,6 +38,12 @@ def written_here() -> Site | None:
                                  or (frame.f_code.co_filename, frame.f_code.co_name) == _MADE_BY_DATACLASS):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else Site(frame.f_code.co_filename, frame.f_lineno)
+
+
+def must_be_name(word: str, name: object) -> None:
+    """Raise GraphError unless ``name`` is a text that is not empty."""
+    if not isinstance(name, str) or not name:
+        raise GraphError(f"{word}(name): " + ("the name is empty" if name == "" else f"a name is a str, got {name!r}"))
 
 
 def function_name(fn: object) -> str | None:

@@ -54,7 +54,7 @@ class Streaming:
         if self.idle is not None:
             span(self.word, "idle", self.idle, zero=False)
         whole(self.word, "limit", self.limit, 1)
-        needs_function(self.word, "client", self.client)
+        needs_function(self.word, "client", self.client, many=True)
 
     async def chunks(self, client: httpx2.AsyncClient, answer: AsyncExitStack, url: str, accept: str,
                      again: bool = False, **more: bytes) -> tuple[httpx2.Response, AsyncIterator[bytes]]:

@@ -61,7 +61,7 @@ class Posting:
         bounds("post_each", self)
         span("post_each", "seconds", self.seconds, zero=False)
         whole("post_each", "limit", self.limit, 1)
-        needs_function("post_each", "client", self.client)
+        needs_function("post_each", "client", self.client, many=True)
 
     batch, linger = 1, 0.0
 

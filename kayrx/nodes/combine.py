@@ -246,6 +246,9 @@ def branch(routes: Mapping[Any, Graph[T, U]], *, key: Callable[[T], Any] | None 
     >>> (kx.source("aba") >> kx.branch({"a": kx.to_list(), "b": kx.to_list()})).run()
     (['a', 'a'], ['b'])
     """
+    if not isinstance(routes, Mapping):
+        raise GraphError(f"branch(routes): a dict of graphs by their keys, got {type(routes).__name__}; "
+                         "write kx.branch({'a': graph, 'b': other})")
     return one(Branch(tuple(routes), tuple(routes.values()), frozen(key), size))  # type: ignore[no-any-return]
 
 

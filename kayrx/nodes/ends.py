@@ -17,7 +17,7 @@ from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.node import Node, Resource
 from kayrx.nodes.place import Placement, Processes
 from kayrx.nodes.replay import FileLines, Items, Replayable
-from kayrx.nodes.values import needs_function, span, taking, whole
+from kayrx.nodes.values import file_path, needs_function, span, taking, whole
 
 if TYPE_CHECKING:
     from reactivex import Observable
@@ -75,9 +75,8 @@ class Source(Node):
         """observable, publisher, async, iterable, replayable, callable or nothing."""
         kinds: dict[str, Any] = {"async": AsyncIterable, "iterable": Iterable, "replayable": Replayable,
                                  "callable": Callable}
-        if is_observable(self.what) or is_publisher(self.what):
-            return "observable" if is_observable(self.what) else "publisher"
-        return next((name for name, kind in kinds.items() if isinstance(self.what, kind)), "nothing")
+        hot = "observable" if is_observable(self.what) else "publisher" if is_publisher(self.what) else None
+        return hot or next((name for name, kind in kinds.items() if isinstance(self.what, kind)), "nothing")
 
     @property
     def replayable(self) -> Replayable[Any] | None:
@@ -156,6 +155,8 @@ class SinkTo(Node):
         if not callable(self.take) and not isinstance(self.target, Resource):
             raise GraphError(f"sink(target): a {type(self.target).__name__} takes no items; "
                              "give a function, a list, a file open for writing or a queue")
+        if self.functions:
+            needs_function("sink", "target", self.target)
 
     @property
     def method(self) -> str | None:
@@ -248,7 +249,7 @@ def lines(path: str | os.PathLike[str], *, chunk: int = 256) -> Graph[Never, str
     >>> lines("log.txt")
     Graph(nodes=(Lines(path='log.txt', chunk=256),))
     """
-    return one(Lines(os.fspath(path), chunk))  # type: ignore[no-any-return]
+    return one(Lines(file_path("lines", path), chunk))  # type: ignore[no-any-return]
 
 
 def to_list() -> Sink[T, list[T]]:
@@ -284,8 +285,7 @@ def sink(target: Any) -> Any:
     """A sink that gives each item to ``target``: a function, a list, an open file, a queue.
 
     In:      ``kx.resource(factory)`` opens the target when the run starts and closes it with the run.
-    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function
-             or resource.
+    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function or resource.
     Order:   one item after another; the item is delivered when the call has returned.
     Back:    a `Retract` cuts a file off where the items began that it takes back; until then who reads the file
              sees them.  A list, a queue and a function get the marker.

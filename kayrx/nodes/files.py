@@ -8,7 +8,7 @@ from typing import ClassVar, Never
 
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node
-from kayrx.nodes.values import span, whole
+from kayrx.nodes.values import file_path, span, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def tail(path: str | os.PathLike[str], *, from_start: bool = False, every: float
     >>> tail("app.log", every=0.5)
     Graph(nodes=(Tail(path='app.log', from_start=False, every=0.5, limit=1048576),))
     """
-    return one(Tail(os.fspath(path), from_start, every, limit))  # type: ignore[no-any-return]
+    return one(Tail(file_path("tail", path), from_start, every, limit))  # type: ignore[no-any-return]
 
 
 __all__ = ["tail"]

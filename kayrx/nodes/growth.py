@@ -24,7 +24,7 @@ class Expand(Node):
     limit: int = LIMIT
 
     def __post_init__(self) -> None:
-        needs_function("expand", "fn", self.fn)
+        needs_function("expand", "fn", self.fn, many=True)
         if self.max_depth is not None:
             whole("expand", "max_depth", self.max_depth, 0)
         whole("expand", "limit", self.limit, 1)

@@ -68,7 +68,7 @@ class Catch(Guard):
     on: Errors = Exception
 
     def __post_init__(self) -> None:
-        needs_function("catch", "handler", self.handler)
+        needs_function("catch", "handler", self.handler, many=True)
         check_errors("catch", self.on)
 
     @property

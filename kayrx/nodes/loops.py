@@ -39,7 +39,7 @@ class Loop(Node):
                              "off, or look at what goes round with kx.also_to(sink)")
         if end == "ports":
             raise GraphError(f"loop(body): {last.where} has several outputs; join them, e.g. >> kx.merge()")
-        needs_function("loop", "until", self.until)
+        needs_function("loop", "until", self.until, many=True)
         if is_generator(self.until):
             raise GraphError("loop(until): a generator function says neither yes nor no; return True or False")
         whole("loop", "size", self.size, 0)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Never, TypeVar
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node
-from kayrx.nodes.values import needs_function, whole
+from kayrx.nodes.values import flag, needs_function, whole
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class TakeWhile(Node):
 
     def __post_init__(self) -> None:
         needs_function("take_while", "predicate", self.fn)
+        flag("take_while", "inclusive", self.inclusive)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class StatefulMap(Node):
     def __post_init__(self) -> None:
         for name in ("fn", "key", "on_evict"):
             if name == "fn" or getattr(self, name) is not None:
-                needs_function("stateful_map", name, getattr(self, name))
+                needs_function("stateful_map", name, getattr(self, name), many=name == "fn")
         if is_generator(self.fn):
             raise GraphError(f"stateful_map({self.label}): a generator function gives many items; "
                              "give a list as output, and >> kx.flat_map(kx.it)")

@@ -20,6 +20,11 @@ def right(value: Any) -> Graph[Any, Any]:
         raise GraphError("a list to the right of >> is a fan-out and holds only graphs; "
                          f"got {[type(g).__name__ for g in value]}; wrap functions: [kx.map(f), kx.map(g)]")
     if callable(value):
+        home, name = getattr(value, "__module__", None) or "", getattr(value, "__name__", "")
+        if home.startswith("kayrx.nodes.") and not isinstance(value, type):
+            raise GraphError(f"cannot join >> kx.{name}: it makes a graph when it is called; write >> kx.{name}(...)")
+        if home.startswith("reactivex."):
+            raise GraphError("cannot join >> an operator of reactivex: write >> kx.rx(operator)")
         return map(value)
     raise GraphError(f"cannot join >> {type(value).__name__}: to the right of >> stand a graph, "
                      "a function, or a list of graphs")

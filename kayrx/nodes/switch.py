@@ -26,7 +26,7 @@ class Inner(Node):
     fn: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
-        needs_function(self.word, "fn", self.fn)
+        needs_function(self.word, "fn", self.fn, many=True)
 
 
 class SwitchMap(Inner):

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, overload
 
-from kayrx.errors import GraphError
+from kayrx.errors import GraphError, Misused
 from kayrx.graph.expr import frozen
 from kayrx.graph.graph import Graph, one
 from kayrx.graph.node import Node, function_name
 from kayrx.nodes.place import Placement, check_placed
-from kayrx.nodes.values import EMPTY, is_async, is_generator, needs_function, whole
+from kayrx.nodes.values import EMPTY, flag, is_async, is_generator, needs_function, whole
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -32,8 +32,11 @@ class Map(Node):
     is_async: bool | None = None
 
     def __post_init__(self) -> None:
-        needs_function("map", "fn", self.fn)
+        needs_function("map", "fn", self.fn, many=True)
         whole("map", "concurrency", self.concurrency, 1)
+        flag("map", "ordered", self.ordered)
+        if self.is_async is not None:
+            flag("map", "is_async", self.is_async)
         if is_generator(self.fn):
             raise GraphError(f"map({self.label}): a generator function gives many items; use flat_map")
         check_placed(f"map({self.label})", self.fn, self.on, self.is_async)
@@ -54,7 +57,7 @@ class FlatMap(Node):
     concurrency: int = 16
 
     def __post_init__(self) -> None:
-        needs_function("flat_map", "fn", self.fn)
+        needs_function("flat_map", "fn", self.fn, many=True)
         whole("flat_map", "concurrency", self.concurrency, 1)
 
 
@@ -104,6 +107,14 @@ class Rx(Node):
         needs_function("rx", "operator", self.operator)
         if self.max_burst is not None:
             whole("rx", "max_burst", self.max_burst, 1)
+
+    def over(self, upstream: Any) -> Any:
+        """What the operator makes of ``upstream``; Misused if that is no Observable."""
+        made = self.operator(upstream)
+        if not hasattr(made, "subscribe"):
+            raise Misused(f"{self.where}: the operator gave a {type(made).__name__} and no Observable; "
+                          "write kx.rx(reactivex.operators.map(f)), with what the operator takes")
+        return made
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from kayrx.errors import GraphError
 from kayrx.graph.graph import Graph, Sink, one
 from kayrx.graph.join import is_fed
-from kayrx.graph.node import Node, written_here
+from kayrx.graph.node import Node, must_be_name, written_here
 from kayrx.nodes.values import whole
 
 T = TypeVar("T")
@@ -42,6 +42,8 @@ class Unit(Node):
     graph: Graph[Any, Any]
 
     def __post_init__(self) -> None:
+        if self.name is not None:
+            must_be_name("unit", self.name)
         if not isinstance(self.graph, Graph):
             raise GraphError(f"unit(graph): takes a graph, got {type(self.graph).__name__}")
         if is_fed(self.graph.nodes) or isinstance(self.graph, Sink):

@@ -18,13 +18,13 @@ from kayrx.nodes.retract import REACH
 from kayrx.nodes.units import Unit
 from kayrx.plan import cut
 from kayrx.plan.keeping import checkpoint_of, stateful_steps
-from kayrx.plan.plan import Gate, Options, Plan, Segment, Step, every
+from kayrx.plan.plan import Gate, Plan, Segment, Step, every, taken_apart
 from kayrx.plan.traits import is_pool, step_waits
 
 
 def compile(graph: Graph[Any, Any], **options: Any) -> Plan:
     """The plan of a graph; ``options`` are the fields of `kayrx.Options`."""
-    return cut.compile(graph.nodes, Options(**options))
+    return cut.compile(graph.nodes, taken_apart(options)[0])
 
 
 # -- in words ------------------------------------------------------------------------------------

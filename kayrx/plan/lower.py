@@ -42,7 +42,7 @@ def lower(node: Node) -> Row:
 
 @lower.register
 def _(node: transform.Rx) -> Row:
-    return Row(node.operator, node.max_burst, None)
+    return Row(node.over, node.max_burst, None)
 
 
 def told(notification: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from kayrx.errors import GraphError
 from kayrx.graph.node import Node
 from kayrx.nodes.flow import Policy
 from kayrx.nodes.guards import Guard
+from kayrx.nodes.values import flag, whole
 
 Fed = Literal["open", "iter", "aiter", "push", "gate", "stage"]
 
@@ -29,6 +31,20 @@ class Options:
     fuse: bool = True
     inline: bool = False
     events: bool = False
+
+    def __post_init__(self) -> None:
+        whole("options", "chunk", self.chunk, 1)
+        for name in ("fuse", "inline", "events"):
+            flag("options", name, getattr(self, name))
+
+
+def taken_apart(options: dict[str, Any], *more: str) -> tuple[Options, dict[str, Any]]:
+    """The compile options among keyword arguments, and the rest; GraphError for unknown ones."""
+    known = {f.name for f in fields(Options)}
+    if unknown := options.keys() - known - {*more}:
+        raise GraphError(f"unknown option {min(unknown)!r}; there are {', '.join(sorted(known | {*more}))}")
+    return Options(**{k: v for k, v in options.items() if k in known}), {
+        k: v for k, v in options.items() if k not in known}
 
 
 class Saving(Options):

@@ -45,6 +45,10 @@ def paired(value: Any, where: str) -> None:
 
 def plain(value: Any, where: str) -> None:
     """Raise Misused for an awaitable."""
+    if hasattr(value, "__await__") and (hasattr(value, "nodes") or hasattr(value, "subscribe")):  # of a run, not a call
+        raise Misused(f"{where} returned a {type(value).__name__}, which stands for many items; "
+                      + ("use kx.flat_map with graph.collect()" if hasattr(value, "nodes") else
+                         "write kx.rx(reactivex.operators.flat_map(f))"))
     must_be_given(where, value, "write it as `async def`" + (
         ", or say kx.map(f, is_async=True)" if "(map)" in where else ""))
 

@@ -19,7 +19,7 @@ from kayrx.nodes.values import is_async, is_async_generator, is_generator
 from kayrx.plan import cut
 from kayrx.plan.blocking import blocking, reading
 from kayrx.plan.explain import resumes
-from kayrx.plan.plan import Options, Plan, Step, every
+from kayrx.plan.plan import Plan, Step, every, taken_apart
 from kayrx.plan.reentry import Reentries, name_given
 from kayrx.plan.traits import ITEMWISE, STATEFUL, fed_by
 from kayrx.plan.turns import turns
@@ -31,7 +31,7 @@ WAITS = "say overflow='block' to wait, or kx.conflate(f) to join them"
 def warnings(graph: Graph[Any, Any], *, trial: Iterable[Any] | None = None, world: Any = None,
              **options: Any) -> list[str]:
     """Warnings, one a line, each with the node and its line; of a ``trial`` also those of what was measured."""
-    plan = cut.compile(graph.nodes, Options(**options))
+    plan = cut.compile(graph.nodes, taken_apart(options)[0])
     measured = {} if trial is None or not plan.loop else floor("trial").measured(graph, list(trial), world, **options)
     steps = list(known(graph, plan))
     inside = {id(inner.node): step.node.word for step in steps if isinstance(step.node, groups.Grouping)

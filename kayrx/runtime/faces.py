@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import fields
+from types import NoneType
 from typing import Any
 
 from kayrx.errors import GraphError, RunError
 from kayrx.graph.graph import Graph
 from kayrx.nodes.ends import source, to_list
 from kayrx.plan.keeping import Barrier
-from kayrx.plan.plan import Options
+from kayrx.plan.plan import Options, taken_apart as split
 from kayrx.plan.shapes import WAIT
 from kayrx.runtime.backend import SyncBackend, current
 from kayrx.runtime.context import Context
@@ -23,17 +23,15 @@ from kayrx.runtime.run import Run
 from kayrx.runtime.saving import READER
 from kayrx.runtime.world import THE_WORLD, World
 
-_OPTIONS = {f.name for f in fields(Options)}
-
 
 def taken_apart(options: dict[str, Any], *more: str) -> tuple[Options, dict[str, Any]]:
-    """The compile options among keyword arguments, and the rest; GraphError for unknown ones."""
-    unknown = options.keys() - _OPTIONS - {"world", *more}
-    if unknown:
-        raise GraphError(f"unknown option {sorted(unknown)[0]!r}; there are "
-                         f"{', '.join(sorted(_OPTIONS | {'world', *more}))}")
-    chosen = Options(**{k: v for k, v in options.items() if k in _OPTIONS})
-    return chosen, {k: v for k, v in options.items() if k not in _OPTIONS}
+    """The compile options among keyword arguments, and the rest; GraphError for what is neither."""
+    chosen, rest = split(options, "world", *more)
+    if not isinstance(rest.get("world"), (World, NoneType)):
+        raise GraphError(f"world must be a kx.World, got {type(rest['world']).__name__}")
+    if rest.get("backend") not in (None, "sync", "asyncio", "trio"):
+        raise GraphError(f"backend={rest['backend']!r}: the backends are asyncio, trio and, where nothing waits, sync")
+    return chosen, rest
 
 
 # -- run -----------------------------------------------------------------------------------------
@@ -96,6 +94,7 @@ def collect(graph: Graph[Any, Any], **options: Any) -> list[Any]:
     """The list of what comes out."""
     listed = graph._faces.get("listed")
     if listed is None:
+        must_have_output(graph, "collect")
         listed = graph._faces["listed"] = graph >> to_list()
     return listed.run(**options)
 
@@ -128,8 +127,10 @@ def stream(graph: Graph[Any, Any], **options: Any) -> Stream:
 
 
 def must_have_output(graph: Graph[Any, Any], verb: str) -> None:
-    if program(graph).plan.sinks or len(program(graph).plan.open_outputs) != 1:
-        raise GraphError(f"cannot {verb}: {graph.nodes[-1].where} leaves no single output to read")
+    plan = program(graph).plan
+    if (plan.sinks and verb != "collect") or len(plan.open_outputs) != 1:
+        remedy = "; graph.run() gives what its sinks give" if plan.sinks else ""
+        raise GraphError(f"cannot {verb}: {graph.nodes[-1].where} leaves no single output to read{remedy}")
 
 
 class Stream:

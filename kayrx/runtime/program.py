@@ -12,6 +12,7 @@ from typing import Any
 
 from kayrx.errors import CompileError, GraphError
 from kayrx.graph.graph import Graph
+from kayrx.graph.join import is_fed
 from kayrx.graph.node import Node, Opens
 from kayrx.nodes.limits import Deadline
 from kayrx.plan import emitting, pushes, segments, shapes
@@ -209,6 +210,10 @@ def program(graph: Graph[Any, Any], options: Options = Options(), *, streamed: b
 
 def must_be_fed(plan: Plan, graph: Graph[Any, Any], verb: str) -> None:
     """Raise GraphError if the graph has no source."""
+    first = graph.nodes[0]
+    if first.role == "fan_in" and not is_fed(graph.nodes):
+        raise GraphError(f"cannot {verb} an open graph: {first.where} joins no branches; give it graphs, as in "
+                         f"kx.{first.word}(a, b), or write a >> [b, c] >> kx.{first.word}()")
     if plan.open_input:
         raise GraphError(f"cannot {verb} an open graph: {graph.nodes[0].where} waits for items; "
                          "write kx.source(items) >> graph, or graph(item) for one")

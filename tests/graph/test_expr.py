@@ -43,11 +43,24 @@ EXPRESSIONS = st.recursive(LEAVES, lambda inner: st.one_of(
 
 @given(EXPRESSIONS, st.integers(-9, 9))
 def test_text_call_and_compiled_code_agree(built: Any, item: int) -> None:
-    """The printed text evaluates to what the call gives, and to what a graph gives."""
+    """The printed text writes the same expression, and a graph gives what the call gives."""
     called = built(item) if built is not it else item
 
-    assert eval(repr(built), {"it": item}) == called
+    assert expression(eval(repr(built), {"it": it})) == expression(built)
     assert kx.map(built)(item) == [called]
+
+
+@pytest.mark.parametrize(("built", "outcomes"), [
+    (~(it > 1), [True, False, False]), (~(it > 1) & (it < 5), [True, False, False]), (~~(it > 1), [False, True, True]),
+    (~it, [-2, -3, -10]), (~(it > 1) == (it <= 1), [True, True, True]),
+])
+def test_a_tilde_is_not_for_a_truth_and_bits_for_a_number(built: Any, outcomes: list[Any]) -> None:
+    """`~` is what the error of `not it` says to write, so it has to be `not`: Python's own ~True is -2, a yes."""
+    items = [1, 2, 9]
+
+    assert [expression(built)(item) for item in items] == outcomes
+    assert (items >> kx.map(built)).collect() == outcomes
+    assert (items >> kx.filter(built)).collect() == [n for n, yes in zip(items, outcomes, strict=True) if yes]
 
 
 def test_attributes_keys_and_calls_reach_into_the_item() -> None:

@@ -98,6 +98,7 @@ assert_type(texts >> kx.map(parse, on=kx.processes(2, batch=8, linger=0.1, in_fl
 assert_type(texts >> kx.map(parse, on=kx.threads(2)), Graph[Never, int])
 assert_type(kx.Failed(kx.WorkerDied()).error, BaseException)
 assert_type(texts >> parse, Graph[Never, int])
+assert_type(texts >> ask, Graph[Never, int])
 assert_type(texts >> parse >> show >> parse, Graph[Never, int])
 assert_type(texts >> kx.flat_map(words), Graph[Never, str])
 assert_type(texts >> kx.flat_map(tokens), Graph[Never, bytes])

@@ -7,6 +7,7 @@ from typing import Any
 
 from kayrx.door import floor
 from kayrx.graph.graph import Graph
+from kayrx.nodes.values import needs_function
 from kayrx.plan.shapes import gone
 from kayrx.runtime.backend import SyncBackend
 from kayrx.runtime.context import Context
@@ -18,6 +19,9 @@ from kayrx.runtime.world import THE_WORLD
 def subscribe(graph: Graph[Any, Any], on_next: Callable[[Any], Any] | None,
               on_error: Callable[[Exception], Any] | None, on_completed: Callable[[], Any] | None) -> Subscription:
     """A linear plan over a push source is that source's subscriber itself; others go by Rx."""
+    for name, heard in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
+        if heard is not None:
+            needs_function("subscribe", name, heard)
     made = program(graph)
     must_be_fed(made.plan, graph, "subscribe to")
     segment = made.plan.segments[0]

@@ -39,7 +39,7 @@ class Hosted:
         self.error: Exception | None = None
         self.scheduler = SegmentScheduler(run.backend.now)
         self.subject: Subject[Any] = Subject()
-        self.subscription = self.subject.pipe(node.operator).subscribe(
+        self.subscription = self.subject.pipe(node.over).subscribe(
             self.out.append, self._failed, self._completed, scheduler=self.scheduler)
 
     def _failed(self, error: Exception) -> None:
