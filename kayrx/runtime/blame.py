@@ -40,7 +40,7 @@ def annotate(error: BaseException, run: Context, segment: Segment | None, step: 
             else:  # it cannot hold what comes to it, and what is in hand has no part in that
                 found, item = segment.head, -1
         elif not isinstance(error, KayrxError) or any(frames(error)):
-            found = segment.head
+            found = segment.fan if segment.fan is not None and behind_all(error, run) else segment.head
     if found is None:
         return
     parts = [f"kayrx: in node {found.where}"]
@@ -105,6 +105,17 @@ def owner(error: BaseException, run: Context) -> Step | None:
             found = code.owner(trace.tb_lineno) or found
         trace = trace.tb_next
     return found
+
+
+def behind_all(error: BaseException, run: Context) -> bool:
+    """True if the generated line that failed stands behind all steps: a fan-out chose a way for the item."""
+    codes = {code.file: code for code in run.program.codes()}
+    trace, below = error.__traceback__, False
+    while trace is not None:
+        if (code := codes.get(trace.tb_frame.f_code.co_filename)) is not None:
+            below = code.raised_below(error)
+        trace = trace.tb_next
+    return below
 
 
 def number_in_hand(error: BaseException, file: str) -> int | None:

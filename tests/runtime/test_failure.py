@@ -451,3 +451,18 @@ def test_a_checkpoint_that_does_not_fit_tells_node_and_line() -> None:
     (THREE >> kx.scan(lambda a, x: a + x).named("n") >> kx.checkpoint(store) >> kx.to_list()).run()
     with pytest.raises(kx.RunError, match=r"'checkpoint' .* at test_failure\.py:\d+.*state of 'n' \(scan\)"):
         (THREE >> kx.checkpoint(store) >> kx.to_list()).run(resume=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"backend": "asyncio"}])
+@pytest.mark.parametrize(("fan", "error"), [
+    (kx.partition(lambda x: 1 // (x - 2), kx.to_list(), kx.to_list()), ZeroDivisionError),
+    (kx.branch({1: kx.to_list()}, key=lambda x: x // (2 - x)), ZeroDivisionError),
+    (kx.branch({1: kx.to_list()}), KeyError),
+])
+def test_a_fan_out_that_cannot_choose_is_named(fan: Any, error: type[Exception], options: Any) -> None:
+    """The note names the fan-out whose function raised, and not the source that gave the item."""
+    for graph in (kx.source([1, 2]), kx.source([1, 2]) >> kx.map(lambda x: x)):
+        with pytest.raises(error) as raised:
+            (graph >> fan).run(**options)
+        assert raised.value.__notes__[0].startswith(f"kayrx: in node {fan.nodes[0].where}")
+        assert raised.value.__notes__[0].endswith("item 1")
