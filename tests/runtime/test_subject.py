@@ -193,7 +193,8 @@ def test_one_that_a_sibling_disposes_of_does_not_hear_the_item_that_is_on_its_wa
 REENTRANT = {
     "take": (kx.take(1), ops.take(1)), "take_while": (kx.take_while(lambda x: x < 2, inclusive=True),
                                                       ops.take_while(lambda x: x < 2, inclusive=True)),
-    "scan": (kx.scan(lambda n, x: n + x, 0), ops.scan(lambda n, x: n + x, 0)), "pairwise": (kx.pairwise(), ops.pairwise())}
+    "scan": (kx.scan(lambda n, x: n + x, 0), ops.scan(lambda n, x: n + x, 0)),
+    "pairwise": (kx.pairwise(), ops.pairwise())}
 
 
 @pytest.mark.parametrize("name", REENTRANT)
