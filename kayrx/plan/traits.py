@@ -125,7 +125,8 @@ def blocks(step: Step) -> bool:
     """True if the step can do without a loop only by blocking its thread."""
     feeds = step.node.role == "source" and (fed_by(step.node, False) == "push"
                                             or fed_by(step.node, True) != fed_by(step.node, False))
-    return feeds or is_stage(step) or parks(step)
+    for_long = isinstance(step.node, units.Unit) and any(inner.node.expands for inner in step.inner)  # gives no turns
+    return feeds or is_stage(step) or parks(step) or for_long
 
 
 def is_pool(step: Step) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -162,6 +163,20 @@ def test_nothing_is_heard_after_the_end_also_in_the_middle_of_an_item(act: str, 
     subject.on_next(1)
     assert heard == [1, 2, 3, *told]
     assert closed == [1]
+
+
+@pytest.mark.parametrize("fails", [0, 12, 24])
+def test_steps_of_several_runs_fail_and_are_left_as_one(fails: int) -> None:
+    """Twenty expansions in a row are more than one function; the first of these goes on for ever."""
+    subject, told = kx.Subject(), []
+    nodes = [kx.flat_map(lambda x: 1 / 0) if at == fails else kx.flat_map(itertools.count if at == 0 else lambda x: [x])
+             for at in range(25)]
+    graph = functools.reduce(lambda g, node: g >> node, nodes)
+    (subject >> graph).subscribe(None, lambda e: told.append(type(e)), lambda: told.append("end"))
+    subject.on_next(1)
+    subject.on_next(1)
+    subject.on_completed()
+    assert told == [ZeroDivisionError]
 
 
 @pytest.mark.parametrize("graph", [kx.map(kx.it + 0), None], ids=["steps", "callback"])

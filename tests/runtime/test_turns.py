@@ -80,6 +80,9 @@ TASKS: dict[str, Shape] = {
     >> kx.map(at_once),
     "a body": lambda: kx.source([1]) >> kx.group_by(kx.it, kx.flat_map(endless) >> kx.filter(none), max_groups=2)
     >> kx.map(at_once),
+    "a unit alone": lambda: kx.source([1]) >> kx.unit(kx.flat_map(endless) >> kx.filter(none))
+    >> kx.retry(2, on=OSError),
+    "a body alone": lambda: kx.source([1]) >> kx.group_by(kx.it, kx.flat_map(endless) >> kx.filter(none), max_groups=2),
     "a branch": lambda: kx.source(endless) >> kx.partition(none, kx.map(at_once), kx.filter(none)) >> kx.merge(),
     "switch_map": lambda: kx.source([1]) >> kx.switch_map(endless) >> kx.filter(none),
 }

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from kayrx.graph.graph import Graph, graph_of
 from kayrx.graph.node import Node
@@ -156,13 +156,17 @@ def hosted(made: Program, world: World) -> Operator:
                         observer.on_error(error)
                 return guarded
 
+            def leave() -> None:
+                subscription.dispose()
+                finish(gone)
+
             push, finish, _ = code.function(run, observer.on_next, complete)
             if made.closed_from_start:
                 finish()
                 return Disposable()
             subscription.disposable = upstream.subscribe(
                 failing(push), observer.on_error, failing(finish), scheduler=scheduler)
-            return CompositeDisposable(subscription, Disposable(partial(finish, gone)))
+            return Disposable(leave)
 
         return Observable(subscribe)
 
