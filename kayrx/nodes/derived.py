@@ -16,7 +16,12 @@ def one_more(count: int, _: object) -> int:
 
 
 def count() -> Graph[object, int]:
-    """Give the number of items, once, at the end.  Source: ReactiveX "Count".
+    """Give the number of items, once, at the end.
+
+    In:      any items.  Out: one int, 0 for no items.
+    Order:   of no account.  Memory: the number.
+    Raises:  nothing of its own.
+    Source:  ReactiveX "Count".
 
     >>> import kayrx as kx
     >>> (kx.source("abc") >> kx.count()).collect()
@@ -26,7 +31,12 @@ def count() -> Graph[object, int]:
 
 
 def sum() -> Graph[float, float]:
-    """Give the sum of the items, once, at the end; 0 for none.  Source: ReactiveX "Sum".
+    """Give the sum of the items, once, at the end; 0 for none.
+
+    In:      numbers, or what else can be added to 0.  Out: one number.
+    Order:   items are added as they come.  Memory: the sum so far.
+    Raises:  what the addition raises, with a note: TypeError for a str.
+    Source:  ReactiveX "Sum".
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 3]) >> kx.sum()).collect()

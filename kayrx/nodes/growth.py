@@ -48,12 +48,15 @@ def expand(fn: Callable[[Any], Any], *, max_depth: int | None = None, limit: int
         expand(lambda x: [x * 2, x * 3] if x < 3 else [])
         out  --(1 2 3 4 6)--|
 
+    In:      any items; ``fn`` gives an iterable or async iterable, or is an async function or generator.
+    Out:     each item and all that grows from it.
     Order:   breadth first; an input is expanded to the end before the next is read (RxPY reads on), and
              one call of ``fn`` is under way at a time.  ``fn`` is called for an item after it has gone on.
     Depth:   with ``max_depth`` an item that is so many calls away from its input is not expanded.
     Memory:  ``limit`` items that wait to be expanded.
-    Raises:  GateOverflow when more wait; what ``fn`` raises.  TypeError for Observables:
-             ``kx.rx(ops.expand(fn))`` takes those.
+    Raises:  GateOverflow when more wait; what ``fn`` raises, with a note.  TypeError for Observables:
+             ``kx.rx(ops.expand(fn))`` takes those.  GraphError when written, for an ``fn`` that is no function, a
+             ``max_depth`` that is no whole number >= 0, a ``limit`` that is none >= 1.
     Source:  RxPY, RxJS expand; Reactor expand.
 
     >>> import kayrx as kx

@@ -89,8 +89,9 @@ def take_last(count: int) -> Graph[T, T]:
         take_last(2)
         out  -----------(bc|)
 
+    In:      any items.  Out: at most ``count`` of them.  Order: kept.
     Memory:  ``count`` items.
-    Raises:  GraphError, here, if ``count`` is negative.
+    Raises:  GraphError, here, if ``count`` is no whole number >= 0.
     Source:  ReactiveX "TakeLast".
 
     >>> import kayrx as kx
@@ -113,9 +114,12 @@ def first(predicate: Callable[[Any], Any] | None = None, default: Any = EMPTY) -
         first(lambda x: x > 1)
         out  -----(2|)
 
+    In:      any items; ``predicate`` may be an async function or an expression.  Out: one, or ``default``.
+    Order:   the first in order.  Memory: none.
     Stops:   upstream is released inside the push of that item.
     Raises:  RunError when the source completes without such an item, unless there is a ``default``,
-             which is then given (RxPY spells it first_or_default).
+             which is then given (RxPY spells it first_or_default); what ``predicate`` raises, with a note;
+             GraphError when written, for a predicate that is no function or is a generator function.
     Source:  ReactiveX "First".
 
     >>> import kayrx as kx
@@ -136,8 +140,11 @@ def last(predicate: None = ..., default: T = ...) -> Graph[T, T]: ...
 def last(predicate: Callable[[Any], Any] | None = None, default: Any = EMPTY) -> Graph[Any, Any]:
     """Give the last item, or the last for which ``predicate`` is true, when the source has completed.
 
-    Memory:  one item.
-    Raises:  RunError if there was none, unless there is a ``default``, which is then given.
+    In:      any items; ``predicate`` may be an async function or an expression.  Out: one, or ``default``.
+    Order:   the last in order.  Memory: one item.
+    Raises:  RunError if there was none, unless there is a ``default``, which is then given; what ``predicate``
+             raises, with a note; GraphError when written, for a predicate that is no function or is a generator
+             function.
     Source:  ReactiveX "Last" (RxPY last, last_or_default).
 
     >>> import kayrx as kx
@@ -150,8 +157,9 @@ def last(predicate: Callable[[Any], Any] | None = None, default: Any = EMPTY) ->
 def element_at(index: int, default: Any = EMPTY) -> Graph[T, T]:
     """Give item number ``index``, counted from 0, then complete and release the source.
 
-    Raises:  GraphError, here, for a negative index; RunError when the source is shorter, unless there
-             is a ``default``, which is then given (RxPY spells it element_at_or_default).
+    In:      any items.  Out: one, or ``default``.  Order: by which they are counted.  Memory: a number.
+    Raises:  GraphError, here, unless ``index`` is a whole number >= 0; RunError when the source is shorter, unless
+             there is a ``default``, which is then given (RxPY spells it element_at_or_default).
     Source:  ReactiveX "ElementAt".
 
     >>> import kayrx as kx
@@ -162,7 +170,12 @@ def element_at(index: int, default: Any = EMPTY) -> Graph[T, T]:
 
 
 def default_if_empty(value: Any = None) -> Graph[T, T]:
-    """Pass every item on; give ``value`` at the end if there was none.  Source: ReactiveX "DefaultIfEmpty".
+    """Pass every item on; give ``value`` at the end if there was none.
+
+    In:      any items.  Out: the same, or ``value`` itself, not a copy.  Order: kept.
+    Memory:  none.
+    Raises:  nothing of its own.
+    Source:  ReactiveX "DefaultIfEmpty".
 
     >>> import kayrx as kx
     >>> (kx.source([]) >> kx.default_if_empty("none")).collect()

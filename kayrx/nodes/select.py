@@ -111,7 +111,11 @@ def filter(predicate: Callable[[T], bool | Awaitable[bool]]) -> Graph[T, T]:
         filter(lambda x: x % 2 == 0)
         out  -----2-----4--|
 
-    Source: ReactiveX "Filter".
+    In:      any items; ``predicate`` may be an async function or an expression.  Out: some of them.
+    Order:   kept.  Memory: none.
+    Raises:  what ``predicate`` raises, with a note; GraphError when written, for a predicate that is no function or
+             is a generator function.
+    Source:  ReactiveX "Filter".
 
     >>> import kayrx as kx
     >>> (kx.source(range(6)) >> kx.filter(kx.it % 2 == 0)).collect()
@@ -127,9 +131,10 @@ def take(count: int) -> Graph[T, T]:
         take(2)
         out  --a--(b|)
 
+    In:      any items.  Out: at most ``count`` of them.  Order: kept.  Memory: a number.
     Stops:   upstream is released inside the push of item ``count``;
              ``take(0)`` completes at once and pulls nothing.
-    Raises:  GraphError, here and not at run time, if ``count`` is negative.
+    Raises:  GraphError, here and not at run time, if ``count`` is no whole number >= 0.
     Source:  ReactiveX "Take".
 
     >>> take(2)
@@ -139,7 +144,11 @@ def take(count: int) -> Graph[T, T]:
 
 
 def skip(count: int) -> Graph[T, T]:
-    """Leave out the first ``count`` items.  Source: ReactiveX "Skip".
+    """Leave out the first ``count`` items.
+
+    In:      any items.  Out: all but those.  Order: kept.  Memory: a number.
+    Raises:  GraphError when written, for a ``count`` that is no whole number >= 0.
+    Source:  ReactiveX "Skip".
 
     >>> import kayrx as kx
     >>> (kx.source("abc") >> kx.skip(2)).collect()
@@ -151,7 +160,11 @@ def skip(count: int) -> Graph[T, T]:
 def take_while(predicate: Callable[[T], bool | Awaitable[bool]], *, inclusive: bool = False) -> Graph[T, T]:
     """Pass items on until ``predicate`` is false, then complete; ``inclusive`` passes that item too.
 
-    Source: ReactiveX "TakeWhile".
+    In:      any items; ``predicate`` may be an async function or an expression.  Out: the first of them.
+    Order:   kept.  Memory: none.
+    Raises:  what ``predicate`` raises, with a note; GraphError when written, for a predicate that is no function or
+             is a generator function, or an ``inclusive`` that is no bool.
+    Source:  ReactiveX "TakeWhile".
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 9, 1]) >> kx.take_while(kx.it < 5)).collect()
@@ -167,7 +180,11 @@ def skip_while(predicate: Callable[[T], bool | Awaitable[bool]]) -> Graph[T, T]:
         skip_while(lambda x: x < 5)
         out  --------9--1--|
 
-    Source: ReactiveX "SkipWhile".
+    In:      any items; ``predicate`` may be an async function or an expression.  Out: the last of them.
+    Order:   kept.  Memory: none.
+    Raises:  what ``predicate`` raises, with a note; GraphError when written, for a predicate that is no function or
+             is a generator function.
+    Source:  ReactiveX "SkipWhile".
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 9, 1]) >> kx.skip_while(kx.it < 5)).collect()
@@ -183,9 +200,12 @@ def distinct(key: Callable[[T], Any] | None = None, *, max_keys: int | None = No
         distinct()
         out  --a--b-----c-----|
 
+    In:      any items; ``key`` may be an async function or an expression.  Out: some of them.  Order: kept.
     Memory:  one key for each distinct item, without bound (`check` says so).  With ``max_keys`` at most
              so many: the oldest is forgotten for a new one, and an item with a forgotten key passes again.
-    Raises:  TypeError when run, for a key that has no hash (RxPY compares with every earlier key instead).
+    Raises:  TypeError when run, for a key that has no hash (RxPY compares with every earlier key instead);
+             what ``key`` raises, with a note; GraphError when written, for a ``key`` that is no function or is a
+             generator function, or a ``max_keys`` that is no whole number >= 1.
     Source:  ReactiveX "Distinct".
 
     >>> import kayrx as kx
@@ -198,7 +218,11 @@ def distinct(key: Callable[[T], Any] | None = None, *, max_keys: int | None = No
 
 
 def ignore_elements() -> Graph[object, Never]:
-    """Pass no item on, only completion or the error.  Source: ReactiveX "IgnoreElements".
+    """Pass no item on, only completion or the error.
+
+    In:      any items.  Out: none.  Order: of no account.  Memory: none.
+    Raises:  nothing of its own.
+    Source:  ReactiveX "IgnoreElements".
 
     >>> import kayrx as kx
     >>> (kx.source("abc") >> kx.ignore_elements()).collect()
@@ -211,7 +235,11 @@ def distinct_until_changed(key: Callable[[T], Any] | None = None,
                            comparer: Callable[[Any, Any], bool] | None = None) -> Graph[T, T]:
     """Leave out items equal to the one before (by ``key`` and ``comparer``, default ``==``).
 
-    Source: ReactiveX "Distinct" (distinctUntilChanged).
+    In:      any items; ``key`` and ``comparer(key before, key)`` may be async functions.  Out: some of them.
+    Order:   kept.  Memory: one key.
+    Raises:  what ``key``, ``comparer`` or ``==`` raises, with a note; GraphError when written, for one that is no
+             function or is a generator function.
+    Source:  ReactiveX "Distinct" (distinctUntilChanged).
 
     >>> import kayrx as kx
     >>> (kx.source([1, 1, 2, 1]) >> kx.distinct_until_changed()).collect()

@@ -78,6 +78,8 @@ def stateful_map(fn: Callable[[Any, Any], Any], key: Callable[[Any], Any] | None
         stateful_map(lambda n, x: (n + 1, x[0] * n), key=kx.it[0], seed=1)
         out  --a---b---aa--|
 
+    In:      any items; ``fn`` gives a pair; it, ``key`` and ``on_evict`` may be async functions.
+    Out:     one output an item.  Order: kept.
     State:   begins with ``seed`` (copied, so a list or dict is not shared); without ``key`` there is one
              state.  It changes only when ``fn`` returns, so a guard after the node tries an item again
              with the state it had.  A state of None is forgotten: its key begins with the seed again.
@@ -85,7 +87,8 @@ def stateful_map(fn: Callable[[Any, Any], Any], key: Callable[[Any], Any] | None
              ``max_keys`` at most so many: the state whose key has been away longest is evicted, and
              ``on_evict(key, state)`` is told before the output of the item that took its place goes on.
     Raises:  GraphError for a generator function, for max_keys= without key=, for on_evict= without
-             max_keys=; TypeError when run, if ``fn`` gives no pair or a key has no hash.
+             max_keys=, for a max_keys= that is no whole number >= 1; TypeError when run, if ``fn`` gives
+             no pair or a key has no hash; what the functions raise, with a note.
     Source:  Bytewax stateful_map; Pekko statefulMap.
 
     >>> import kayrx as kx

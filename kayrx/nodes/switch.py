@@ -53,10 +53,12 @@ def switch_map(fn: Callable[[Any], Any]) -> Graph[Any, Any]:
         out  --a1-a2-a3-b1--c1-c2-c3-|
 
     In:      ``fn`` gives an iterable or async iterable, or is an async function or generator.
+    Out:     the items of its results, as they come.
     Order:   the superseded result is cancelled and closed before the next is opened.  What it gave by
              then goes on; so does all of a result that never waits.
     Memory:  one open result, read no further than what has been sent on.
-    Raises:  what ``fn`` and its results raise, also while a superseded one is closed.
+    Raises:  what ``fn`` and its results raise, also while a superseded one is closed; TypeError for a result
+             that is no iterable, as for Observables; GraphError when written, for an ``fn`` that is no function.
     Source:  RxPY switch_map, RxJS switchMap.
 
     >>> import kayrx as kx
@@ -80,7 +82,9 @@ def exhaust_map(fn: Callable[[Any], Any]) -> Graph[Any, Any]:
         out  --a1-a2-a3----c1-c2-c3-|
 
     In:      as for `switch_map`.  A result that never waits drops nothing.
+    Out:     the items of the results that were opened.  Order: kept; results never overlap.
     Memory:  one open result, read no further than what has been sent on.
+    Raises:  what ``fn`` and its results raise; TypeError and GraphError as `switch_map`.
     Source:  RxPY map and exclusive, RxJS exhaustMap.
 
     >>> import kayrx as kx

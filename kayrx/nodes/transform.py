@@ -142,8 +142,9 @@ def map(fn: Callable[[Any], Any], *, concurrency: int = 1, ordered: bool = True,
              blocking function on worker threads, ``on=kx.processes(n)`` a computing one in worker
              processes; ``is_async=True`` says that a function which looks synchronous returns an
              awaitable.
-    Memory:  ``concurrency`` items.
-    Raises:  GraphError for a generator function (use flat_map) and for concurrency without waiting.
+    Out:     one result an item.  Order: kept, unless ``ordered=False``.  Memory: ``concurrency`` items.
+    Raises:  what ``fn`` raises, with a note; Misused for an awaitable nobody announced.  GraphError when written, for a
+             generator function (use flat_map), concurrency without waiting, a place where ``fn`` cannot run.
     Source:  ReactiveX "Map"; Pekko mapAsync, mapAsyncUnordered.
 
     >>> import kayrx as kx
@@ -162,11 +163,13 @@ def flat_map(fn: Callable[[T], Iterable[U]], *, concurrency: int = ...) -> Graph
 def flat_map(fn: Callable[[Any], Any], *, concurrency: int = 16) -> Graph[Any, Any]:
     """Give every item of ``fn(item)``, an iterable or an async iterable.
 
+    In:      any items; ``fn`` may be an async function or generator.  Out: what its results hold.
     Order:   synchronous results one after another; up to ``concurrency`` async results at once,
              their items interleaved as they come (Rx: without limit).
     Memory:  one open iterator a result; nothing is read ahead of demand.
-    Raises:  what ``fn`` and its iterators raise.  A str is split into characters, as in RxPY.
-             TypeError for Observables: ``kx.rx(ops.flat_map(fn))`` takes those.
+    Raises:  what ``fn`` and its iterators raise, with a note; TypeError for a result that is no iterable (a str is
+             split into characters, as in RxPY), as for Observables: ``kx.rx(ops.flat_map(fn))`` takes those.
+             GraphError when written, for a ``concurrency`` that is no whole number >= 1.
     Source:  ReactiveX "FlatMap".
 
     >>> import kayrx as kx
@@ -185,7 +188,9 @@ def concat_map(fn: Callable[[T], Iterable[U]]) -> Graph[T, U]: ...
 def concat_map(fn: Callable[[Any], Any]) -> Graph[Any, Any]:
     """`flat_map` with one result at a time, so order is kept for async results too.
 
-    Source:  ReactiveX "ConcatMap".
+    In:      any items; ``fn`` as for `flat_map`.  Out: what its results hold.
+    Order:   kept.  Memory: one open iterator; nothing is read ahead of demand.
+    Raises:  as `flat_map`.  Source: ReactiveX "ConcatMap".
 
     >>> import kayrx as kx
     >>> (kx.source("ab") >> kx.concat_map(lambda c: [c, c.upper()])).collect()
@@ -203,9 +208,11 @@ def scan(fn: Callable[[S, T], Awaitable[S]], seed: S) -> Graph[T, S]: ...
 def scan(fn: Callable[[Any, Any], Any], seed: Any = EMPTY) -> Graph[Any, Any]:
     """Give each intermediate result of ``state = fn(state, item)``.
 
-    Without a seed the first item is the first state and is given as it is.  The seed is copied
-    for each run, so a list or dict as seed is not shared.  State is O(1) states, changed only
-    when ``fn`` returns.  Source: ReactiveX "Scan".
+    In:      any items.  Without a seed the first is the first state and is given as it is.  The seed is
+             copied for each run, so a list or dict as seed is not shared.
+    Out:     one state an item.  Order: kept.  Memory: one state, changed only when ``fn`` returns.
+    Raises:  what ``fn`` raises, with a note; GraphError when written, for a generator function or no function.
+    Source:  ReactiveX "Scan".
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 3]) >> kx.scan(lambda total, x: total + x, 0)).collect()
@@ -223,9 +230,10 @@ def reduce(fn: Callable[[S, T], Awaitable[S]], seed: S) -> Graph[T, S]: ...
 def reduce(fn: Callable[[Any, Any], Any], seed: Any = EMPTY) -> Graph[Any, Any]:
     """Give the last ``state = fn(state, item)``, once, when the source has completed.
 
-    Without a seed and without items: ``reactivex.internal.SequenceContainsNoElementsError``'s
-    meaning, raised as RunError.  Functions of `operator` (``operator.add``) compile inline.
-    Source: ReactiveX "Reduce".
+    In:      as for `scan`.  Functions of `operator` (``operator.add``) compile inline.
+    Out:     one state; the seed if no item came.  Order: items in turn.  Memory: one state.
+    Raises:  as `scan`; RunError without items and seed (RxPY: SequenceContainsNoElementsError).
+    Source:  ReactiveX "Reduce".
 
     >>> import kayrx as kx, operator
     >>> (kx.source([1, 2, 3]) >> kx.reduce(operator.add, 0)).collect()
@@ -237,7 +245,9 @@ def reduce(fn: Callable[[Any, Any], Any], seed: Any = EMPTY) -> Graph[Any, Any]:
 def tap(fn: Callable[[T], Any]) -> Graph[T, T]:
     """Call ``fn(item)`` for its effect and pass the item on.  If ``fn`` raises, the item fails.
 
-    Source: ReactiveX "Do" (RxPY do_action), RxJS tap.
+    In:      any items.  Out: the same.  Order: kept.  Memory: none.
+    Raises:  what ``fn`` raises, with a note; GraphError when written, for a generator function or no function.
+    Source:  ReactiveX "Do" (RxPY do_action), RxJS tap.
 
     >>> import kayrx as kx
     >>> seen = []
@@ -248,7 +258,10 @@ def tap(fn: Callable[[T], Any]) -> Graph[T, T]:
 
 
 def pairwise() -> Graph[T, tuple[T, T]]:
-    """Give each item with the one before it; n items give n - 1 pairs.  Source: RxPY pairwise.
+    """Give each item with the one before it; n items give n - 1 pairs.
+
+    In:      any items.  Out: tuples of two.  Order: kept.  Memory: one item.
+    Raises:  nothing of its own.  Source: RxPY pairwise.
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 3]) >> kx.pairwise()).collect()
@@ -260,8 +273,12 @@ def pairwise() -> Graph[T, tuple[T, T]]:
 def rx(operator: Callable[[Any], Any], *, max_burst: int | None = None) -> Graph[Any, Any]:
     """Any RxPY operator as a node; its timers run in the run's own task, or wait in a synchronous run.
 
-    ``max_burst`` bounds what one item may release: beyond it GateOverflow.  Without it `explain`
-    and `check` say "unbounded", and no input is read until the burst has left.
+    In:      any items; ``operator`` takes an Observable and gives one.  Out: what that gives.
+    Order:   the operator's.  Memory: what it holds, and one burst: ``max_burst`` bounds what one item
+             may release; without it `explain` and `check` say "unbounded", and no input is read until it has left.
+    Raises:  the operator's error, with a note; GateOverflow beyond ``max_burst``; Misused when run, if
+             ``operator`` gives no Observable; GraphError when written, for no function or a burst < 1.
+    Source:  RxPY, whose operators these are.
 
     >>> import kayrx as kx
     >>> from reactivex import operators as ops
