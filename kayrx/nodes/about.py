@@ -88,7 +88,10 @@ class Dematerialize(Node):
 def with_index(start: int = 0) -> Graph[T, tuple[int, T]]:
     """Give each item with its number: ``(index, item)``, in the order of Python's enumerate.
 
-    Source: Pekko zipWithIndex (which puts the item first), Reactor index.
+    In:      any items.  Out: tuples, counted from ``start``.
+    Order:   kept.  Memory: the next number.
+    Raises:  GraphError when written, for a ``start`` that is no whole number.
+    Source:  Pekko zipWithIndex (which puts the item first), Reactor index.
 
     >>> import kayrx as kx
     >>> (kx.source("ab") >> kx.with_index(1)).collect()
@@ -100,6 +103,8 @@ def with_index(start: int = 0) -> Graph[T, tuple[int, T]]:
 def timestamp() -> Graph[T, Timestamp[T]]:
     """Give each item with the time at which it passed: ``Timestamp(value, time)``.
 
+    In:      any items.  Out: one Timestamp for each.  Order: kept.  Memory: none.
+    Raises:  nothing of its own.
     Time:    the run's own clock, in seconds: the event loop's, the monotonic one without a loop, or what
              ``World(now=)`` says; as an Rx operator, that of the scheduler given to ``subscribe``.
     Source:  ReactiveX "Timestamp" (RxPY gives a datetime).
@@ -118,10 +123,12 @@ def materialize() -> Graph[T, OnNext[T] | OnError | OnCompleted]:
         materialize()
         out  --a--b--(#|)
 
+    In:      any items, completion and failure.  Out: notifications.  Order: kept.
     Errors:  what fails before this node, in whatever task, is an item here and fails the run no more; it
              keeps its type and has its note, and it comes after the items that were before it.  What fails
              after this node fails the run.  A branch that reaches the run's end by another way fails it too.
     Memory:  one lane of 16 items: the node stands in a segment of its own.
+    Raises:  nothing of its own.
     Source:  ReactiveX "Materialize".
 
     >>> import kayrx as kx
@@ -134,6 +141,8 @@ def materialize() -> Graph[T, OnNext[T] | OnError | OnCompleted]:
 def dematerialize() -> Graph[OnNext[T] | OnError | OnCompleted, T]:
     """Make of notifications what they tell of: the item, the failure, or completion, which releases the source.
 
+    In:      OnNext, OnError and OnCompleted.  Out: the items; nothing after the first of the other two.
+    Order:   kept.  Memory: none.
     Raises:  the error of an OnError; TypeError for an item that is no notification.
     Source:  ReactiveX "Dematerialize".
 

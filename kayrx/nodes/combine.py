@@ -146,7 +146,11 @@ class Branch(Node):
 def merge(*graphs: Graph[Never, T], size: int = LANE) -> Graph[Any, T]:
     """The items of all branches as they come; it ends when all have ended, fails when one fails.
 
+    In:      graphs with a source of their own, or, in ``a >> [b, c] >> merge()``, the branches before it.
+    Out:     the items themselves.
     Order:   kept within each branch.  Memory: ``size`` items a branch.
+    Raises:  GraphError when written, for what is no graph with a source, and for a ``size`` that is no whole
+             number >= 1; when run, for no branches at all.
     Source:  ReactiveX "Merge".
 
     >>> import kayrx as kx
@@ -163,7 +167,12 @@ def concat(*graphs: Graph[Never, T], size: int = LANE) -> Graph[Any, T]:
 
     A graph of its own source is opened when its turn comes.  Over branches of one fan-out a later
     branch fills its lane of ``size`` items and then holds the source: where the first branch can
-    never end, the run fails with GateDeadlock.  Source: ReactiveX "Concat".
+    never end, the run fails with GateDeadlock.
+
+    In:      branches, as for `merge`.  Out: the items themselves.
+    Order:   kept, branch after branch.  Memory: ``size`` items a branch.
+    Raises:  GraphError as `merge`; GateDeadlock when run, as above; what a branch raises fails the run.
+    Source:  ReactiveX "Concat".
 
     >>> import kayrx as kx
     >>> kx.concat(kx.source([1, 2]), kx.source([3])).collect()
@@ -182,8 +191,11 @@ def zip(*graphs: Graph[Never, Any], size: int = ...) -> Graph[Any, tuple[Any, ..
 def zip(*graphs: Graph[Never, Any], size: int = LANE) -> Graph[Any, Any]:
     """Tuples of the n-th items of all branches; it ends when a branch that has ended is used up.
 
-    Memory: ``size`` items a branch, then that branch waits (Rx: without bound).
-    Source: ReactiveX "Zip".
+    In:      branches, as for `merge`.  Out: one tuple, with an item of each branch.
+    Order:   kept, in the tuple that of the branches.
+    Memory:  ``size`` items a branch, then that branch waits (Rx: without bound).
+    Raises:  GraphError as `merge`; GateDeadlock when run, where branches of one fan-out drift further apart.
+    Source:  ReactiveX "Zip".
 
     >>> import kayrx as kx
     >>> kx.zip(kx.source([1, 2, 3]), kx.source("ab")).collect()
@@ -200,8 +212,16 @@ def combine_latest(*graphs: Graph[Never, Any], size: int = ...) -> Graph[Any, tu
 def combine_latest(*graphs: Graph[Never, Any], size: int = LANE) -> Graph[Any, Any]:
     """A tuple of the newest items of all branches whenever one comes, once all have given one.
 
-    Ends when all branches have ended, or one ended empty.  Source: ReactiveX "CombineLatest".
+    In:      branches, as for `merge`.  Out: tuples, with the newest item of each branch.
+    Order:   kept within each branch; which items meet depends on when they come.
+    Stops:   when all branches have ended, or one ended empty.
+    Memory:  ``size`` items a branch, and its newest one.
+    Raises:  GraphError as `merge`.
+    Source:  ReactiveX "CombineLatest".
 
+    >>> import kayrx as kx
+    >>> kx.combine_latest(kx.source([1]), kx.source("a")).collect()
+    [(1, 'a')]
     >>> combine_latest()
     Graph(nodes=(CombineLatest(inputs=(), size=16),))
     """
@@ -214,7 +234,12 @@ def broadcast(*graphs: Graph[T, U], size: int = LANE,
 
     The slowest branch paces all, ``size`` items apart at most.  A branch that raises fails the run;
     with ``on_error="detach"`` it is cut off and reported, and the others go on.
-    Source: Pekko Broadcast.
+
+    In:      any items.  Out: what the branches give, to a fan-in; of sinks a tuple of results (cut off: None).
+    Order:   kept within each branch.  Memory: ``size`` items a branch.
+    Raises:  GraphError when written, for no branches, one that is no open graph, a ``size`` that is no whole
+             number >= 1, and another ``on_error``.
+    Source:  Pekko Broadcast.
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2]) >> kx.broadcast(kx.to_list(), kx.map(str) >> kx.to_list())).run()
@@ -227,7 +252,12 @@ def partition(predicate: Callable[[T], Any], true: Graph[T, U], false: Graph[T, 
               size: int = LANE) -> Graph[T, U]:
     """Items for which ``predicate`` is true to the first branch, the others to the second.
 
-    Source: RxPY partition, Pekko Partition.
+    In:      any items; ``predicate`` may be async.  Out: as `broadcast`, each item to one branch only.
+    Order:   kept within each branch.
+    Memory:  ``size`` items a branch; for one that is full the source waits, and the other gets nothing.
+    Raises:  GraphError when written, for a ``predicate`` that is no function, and as `broadcast`; what
+             ``predicate`` raises fails the run, with a note.
+    Source:  RxPY partition, Pekko Partition.
 
     >>> import kayrx as kx
     >>> (kx.source(range(4)) >> kx.partition(kx.it % 2 == 0, kx.to_list(), kx.to_list())).run()
@@ -240,7 +270,12 @@ def branch(routes: Mapping[Any, Graph[T, U]], *, key: Callable[[T], Any] | None 
            size: int = LANE) -> Graph[T, U]:
     """Each item to the branch named ``key(item)`` (default: the item itself).
 
-    Raises: GraphError for no routes; at run time KeyError, naming the routes, for an unknown key.
+    In:      any items; ``key`` may be async.  Out: as `partition`; results in the order of ``routes``.
+    Order:   kept within each branch.  Memory: as `partition`.
+    Raises:  GraphError when written, for no routes, what is no dict, a ``key`` that is no function, and as
+             `broadcast`; when run, KeyError, naming the routes, for an unknown key, TypeError for one
+             without a hash, and what ``key`` raises, with a note.
+    Source:  the content-based router of Enterprise Integration Patterns.
 
     >>> import kayrx as kx
     >>> (kx.source("aba") >> kx.branch({"a": kx.to_list(), "b": kx.to_list()})).run()

@@ -103,10 +103,13 @@ def fallback(*alternatives: Any, on: Errors = Exception, resume: Resume = "befor
     Out:     one output where the unit gives one for one: a graph that gives none drops the item, and more than
              one are a RunError.  After a unit of many outputs a function gives an iterable of outputs, a
              graph its outputs, and a value is one output.  A source has no input: a function gets None.
+    Order:   that of the unit: what is given stands where the unit's own output would.
+    Memory:  no item from one input to the next; ``verify`` and "continue" hold what was sent of one input.
     Time:    an alternative that waits gets what is left of a `deadline`; any other takes no time.
     Events:  "fallback", with the error, and the item's id where ids are kept: a degraded result.
-    Raises:  GraphError without an alternative, and for a graph that is not open at both ends; CompileError for
-             a graph that is not item by item; else what the last alternative raised.
+    Raises:  GraphError without an alternative, for a graph that is not open at both ends, and for an ``on`` or
+             ``resume`` that is none; CompileError for a graph, or a unit before it, that is not item by item; else
+             what the last alternative raised.
     Source:  Reactor onErrorResume; Polly fallback.
 
     >>> import kayrx as kx
@@ -121,7 +124,11 @@ def fallback(*alternatives: Any, on: Errors = Exception, resume: Resume = "befor
 def on_error_return(value: T, *, on: Errors = Exception) -> Guards[T]:
     """Give ``value``, whatever it is, where the unit before it fails: `fallback` of a value that may be a function.
 
-    Raises:  GraphError for an ``on`` that is no exception type or function.
+    In:      nothing of the input is looked at.  Out: ``value`` as one output, also if it is a list or a function;
+             where a unit of many outputs, or a source, has sent some already, the error stands.
+    Order:   that of the unit.  Memory: ``value`` only.
+    Raises:  GraphError for an ``on`` that is no exception type or function; CompileError after what is not item
+             by item; errors that ``on`` does not mean, as they are.
     Source:  RxJava onErrorReturnItem.
 
     >>> import kayrx as kx
@@ -137,9 +144,11 @@ def catch(handler: Callable[[Any, Any], T] | Callable[[Any, Any], Awaitable[T]],
 
     In:      ``handler`` gets the error and the input of the unit (None after a source), and may be async.
     Out:     one output; after a unit of many outputs, or a source, an iterable of them, after those already sent.
+    Order:   that of the unit.  Memory: no item from one input to the next.
     Events:  "fallback", as `fallback`.
-    Raises:  what the handler raises, ``raise error`` included.  RxPY's catch goes on with another Observable and
-             ends the stream before it; this one goes on with the next item.
+    Raises:  what the handler raises, ``raise error`` included; GraphError and CompileError as `on_error_return`,
+             and GraphError for a ``handler`` that is no function.  RxPY's catch goes on with another Observable
+             and ends the stream before it; this one goes on with the next item.
     Source:  ReactiveX "Catch"; Reactor onErrorResume.
 
     >>> import kayrx as kx

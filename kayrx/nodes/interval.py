@@ -80,12 +80,17 @@ def join(other: Graph[Never, Any], *, within: float | tuple[float, float], key: 
              ``before`` seconds earlier or ``after`` later.  ``event_time(item)`` gives seconds, a tuple of two
              functions one for each stream; without it the time is that of arrival.  With ``key`` only
              items of equal keys are paired.
+    Out:     tuples: the item of the stream, then that of ``other``; an item without a partner in none.
     Order:   a pair comes with the later to arrive of its two.  By event time the stream that is behind
              is read first, where both have items.
     Memory:  an item is held until the other stream's event time has passed it by ``within`` and
              ``lateness`` (by how much a stream may be out of order), ``max_items`` a stream at most: then
              that stream waits for the other; where both are full, RunError.
     Stops:   when nothing can be paired any more: one has ended and what is held of it is too old.
+    Raises:  GraphError when written, for an ``other`` without a source, seconds below 0, a ``key`` or
+             ``event_time`` that is no function, ``lateness`` without ``event_time``, and a ``max_items`` or
+             ``size`` that is no whole number >= 1; when run, RunError as above, TypeError for a key without
+             a hash and a time that is no finite number, and what the functions raise, with a note.
     Source:  Flink interval join (there without the bound); ReactiveX "Join" opens a window an item.
 
     >>> import kayrx as kx

@@ -79,10 +79,13 @@ def with_latest_from(*others: Graph[Never, Any], size: int = LANE) -> Graph[Any,
         other  ----a--b------c--|
         out    --------2b-3b----|
 
+    In:      any items; ``others`` are graphs with a source of their own.
+    Out:     tuples: the item, then the newest of each other graph.
     Order:   what the others give at the instant of an item comes first.  Ends with the stream itself; an
              ``other`` that has ended keeps its newest item.
     Memory:  ``size`` items a lane and one newest item of each other graph.
-    Raises:  GraphError without ``others`` and for one without a source of its own.
+    Raises:  GraphError when written, without ``others``, for one without a source of its own, and for a
+             ``size`` that is no whole number >= 1; what an ``other`` raises fails the run.
     Source:  ReactiveX "WithLatestFrom".
 
     >>> import kayrx as kx
@@ -103,8 +106,11 @@ def zip_latest(*graphs: Graph[Never, Any], size: int = LANE) -> Graph[Any, Any]:
         b    --------a--b-----|
         out  --------2a----3b-|
 
+    In:      branches, as for `merge`.  Out: tuples, with an item of each branch; each item in one at most.
+    Order:   kept within each branch; which items meet depends on when they come.
     Memory:  ``size`` items a lane and one waiting item a branch; no branch is made to wait for another.
     Stops:   when a branch has ended and nothing of it waits.
+    Raises:  GraphError as `merge`; what a branch raises fails the run.
     Source:  RxPY zip_latest.
 
     >>> import kayrx as kx
@@ -121,8 +127,11 @@ def race(*graphs: Graph[Never, T], size: int = LANE) -> Graph[Any, T]:
         b    --a-----b-----c--|
         out  --a-----b-----c--|
 
+    In:      branches, as for `merge`.  Out: the items of the winner.
+    Order:   kept.
     Memory:  ``size`` items a lane.  What a loser gave at the instant of the decision is dropped.
-    Raises:  what a branch raises before the decision; afterwards nobody hears of the losers.
+    Raises:  what a branch raises before the decision; afterwards nobody hears of the losers.  GraphError as
+             `merge`.
     Source:  ReactiveX "Amb", RxJS race.
 
     >>> import kayrx as kx
@@ -138,8 +147,9 @@ def merge_prioritized(*graphs: Graph[Never, T], priorities: Sequence[int], size:
     Of branches that always have items, ``priorities=(3, 1)`` takes three of the first for one of the
     second, evenly spread; none starves.  What has no rival passes at once.
 
+    In:      branches, as for `merge`.  Out: the items themselves.
     Order:   kept within each branch.  Memory: ``size`` items a branch.
-    Raises:  GraphError unless there is one whole number >= 1 for each branch.
+    Raises:  GraphError when written, unless there is one whole number >= 1 for each branch, and as `merge`.
     Source:  Pekko MergePrioritized (there drawn at random).
 
     >>> import kayrx as kx

@@ -69,9 +69,11 @@ def closed(word: str, sink: Any) -> Sink[Any, Any]:
 def also_to(sink: Sink[T, Any], *, size: int = LANE) -> Graph[T, T]:
     """Every item to ``sink`` as well; the stream waits for it.
 
+    In:      any items.  Out: the same.
     Order:   kept; the side may lag ``size`` items behind, then it paces the stream.
     Memory:  ``size`` items a lane.
-    Raises:  what ``sink`` raises fails the run; GraphError if ``sink`` leaves an output open.
+    Raises:  what ``sink`` raises fails the run; GraphError when written, if ``sink`` has a source or leaves an
+             output open, and for a ``size`` that is no whole number >= 1.
     Source:  Pekko alsoTo.
 
     >>> import kayrx as kx
@@ -85,8 +87,10 @@ def also_to(sink: Sink[T, Any], *, size: int = LANE) -> Graph[T, T]:
 def divert_to(sink: Sink[T, Any], when: Callable[[T], Any], *, size: int = LANE) -> Graph[T, T]:
     """Items for which ``when(item)`` is true to ``sink`` instead; the others go on.
 
+    In:      any items; ``when`` may be async.  Out: those for which it is false.
     Order:   kept.  Memory: ``size`` items a lane.
-    Raises:  what ``when`` and ``sink`` raise; GraphError if ``sink`` leaves an output open.
+    Raises:  what ``when`` and ``sink`` raise; GraphError when written, for a ``when`` that is no function, and
+             as `also_to`.
     Source:  Pekko divertTo.
 
     >>> import kayrx as kx
@@ -100,10 +104,11 @@ def divert_to(sink: Sink[T, Any], when: Callable[[T], Any], *, size: int = LANE)
 def wire_tap(sink: Sink[T, Any], *, size: int = 64) -> Graph[T, T]:
     """Show every item to ``sink``, and never wait for it.
 
+    In:      any items.  Out: the same.
     Order:   kept.  What finds ``size`` items waiting there is dropped and counted.
     Memory:  ``size`` items, and a lane of 16 each way.
     Raises:  nothing of what ``sink`` raises: it is cut off and reported by `Run.events`, and the
-             stream goes on.  GraphError if ``sink`` leaves an output open.
+             stream goes on.  GraphError when written, as `also_to`.
     Source:  Pekko wireTap.
 
     >>> import kayrx as kx
@@ -120,8 +125,11 @@ def wire_tap(sink: Sink[T, Any], *, size: int = 64) -> Graph[T, T]:
 def balance(*graphs: Graph[T, U], size: int = 1) -> Graph[T, U]:
     """Each item to one branch: the one with the most room, in turn among equals.
 
+    In:      any items.  Out: what the branches give, to a fan-in, or the results of their sinks.
     Order:   kept within a branch.  Which branch gets which item depends on their pace.
     Memory:  ``size`` items a branch, the one that it works on included; then the source waits.
+    Raises:  GraphError when written, for no branches, one that is no open graph, and a ``size`` that is no
+             whole number >= 1; what a branch raises fails the run.
     Source:  Pekko Balance.
 
     >>> import kayrx as kx

@@ -76,6 +76,7 @@ def share(*, size: int = LANE, replay: int | None = None) -> Graph[T, T]:
         first    --a--b--c--d--|
         second   -------b-c--d--|
 
+    In:      any items.  Out: the same, to each subscriber.
     Order:   each subscriber gets the items in order, through a lane of its own of ``size`` items.
     Lanes:   ``backpressure(...)`` or ``coalesce(...)`` first behind it sets the size and policy of that lane.
              The slowest that waits paces all; one whose policy drops or joins never does.
@@ -106,6 +107,12 @@ def share(*, size: int = LANE, replay: int | None = None) -> Graph[T, T]:
 
 def unit(graph: Graph[T, U], name: str | None = None) -> Graph[T, U]:
     """Make an open graph one node, so that the guards after it wrap all of it.
+
+    In:      what the first node of ``graph`` takes.  Out: what its last node gives.
+    Order:   that of ``graph``.  Memory: that of its nodes; the unit adds none.
+    Raises:  GraphError when written, for what is no graph, one with a source or a sink, and a ``name`` that is
+             no text or empty; CompileError for guards after a unit of nodes that do not work item by item.
+    Source:  Pekko's nested flows: a composite is one operator, with attributes of its own.
 
     >>> import kayrx as kx
     >>> both = kx.unit(kx.map(int) >> kx.map(kx.it + 1), name="parse") >> kx.skip_errors()

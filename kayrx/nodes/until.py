@@ -55,10 +55,12 @@ def take_until(other: Graph[Never, Any], *, size: int = LANE) -> Graph[T, T]:
         other  --------x
         out    --1--2--|
 
+    In:      any items; ``other`` may give anything.  Out: the items themselves.  Order: kept.
     Stops:   at the first item of ``other``; what waits then is cancelled.  An ``other`` that ends without
              an item changes nothing.
     Memory:  ``size`` items a lane.
-    Raises:  GraphError if ``other`` has no source of its own.
+    Raises:  GraphError when written, if ``other`` has no source of its own, and for a ``size`` that is no whole
+             number >= 1; what ``other`` raises fails the run.
     Source:  ReactiveX "TakeUntil".
 
     >>> import kayrx as kx
@@ -75,8 +77,10 @@ def skip_until(other: Graph[Never, Any], *, size: int = LANE) -> Graph[T, T]:
         other  --------x
         out    -----------4--|
 
+    In:      any items; ``other`` may give anything.  Out: the items themselves.  Order: kept.
     Memory:  ``size`` items a lane.  If ``other`` ends without an item, nothing passes.
-    Raises:  GraphError if ``other`` has no source of its own.
+    Raises:  GraphError when written, if ``other`` has no source of its own, and for a ``size`` that is no whole
+             number >= 1; what ``other`` raises before it is released fails the run.
     Source:  ReactiveX "SkipUntil" (RxPY's does not complete if ``other`` never gave).
 
     >>> import kayrx as kx
@@ -93,9 +97,11 @@ def pause_when(paused: Graph[Never, Any], *, size: int = LANE) -> Graph[T, T]:
         paused  ----T------F
         out     --1--------234---|
 
+    In:      any items; of what ``paused`` gives the truth counts.  Out: the items themselves.
     Order:   kept; nothing is lost.  It begins open, and is open for good once ``paused`` has ended.
     Memory:  ``size`` items a lane.
-    Raises:  GraphError if ``paused`` has no source of its own.
+    Raises:  GraphError when written, if ``paused`` has no source of its own, and for a ``size`` that is no whole
+             number >= 1; what ``paused`` raises fails the run.
     Source:  Pekko Valve, RxJS 4 pausableBuffered (there without bound).
 
     >>> import kayrx as kx
