@@ -156,6 +156,9 @@ def merge_prioritized(*graphs: Graph[Never, T], priorities: Sequence[int], size:
     >>> kx.merge_prioritized(kx.source("aaaaaa"), kx.source("bb"), priorities=(3, 1)).collect()
     ['a', 'a', 'b', 'a', 'a', 'a', 'b', 'a']
     """
+    if not isinstance(priorities, Sequence):
+        raise GraphError(f"merge_prioritized(priorities=): give a whole number for each branch, e.g. (3, 1), got "
+                         f"{type(priorities).__name__}")
     return one(MergePrioritized(graphs, size, tuple(priorities)))  # type: ignore[no-any-return]
 
 

@@ -121,6 +121,13 @@ def test_a_lost_race_closes_its_sources(backend: str, tracked: Any) -> None:
 # -- merge_prioritized ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("priorities", [3, (), (1,), (1, 0), "ab"])
+def test_each_branch_needs_a_priority(priorities: Any) -> None:
+    """Or nobody could say whose turn it is; told where it is written."""
+    with pytest.raises(kx.GraphError, match="merge_prioritized"):
+        kx.merge_prioritized(kx.source([1]), kx.source([2]), priorities=priorities)
+
+
 @pytest.mark.parametrize("priorities", [(3, 1), (1, 1), (5, 2), (1, 2, 4)])
 def test_rivals_are_taken_in_the_proportion_of_their_priorities(priorities: tuple[int, ...], backend: str) -> None:
     """Of lanes that always have items, every round takes as many of each as its priority says."""
