@@ -52,6 +52,10 @@ AT_ONCE = Backoff(0.0)
 def constant(seconds: float) -> Backoff:
     """The same wait before every attempt.
 
+    In: seconds.  Out: a value for ``retry(backoff=)``.  Order: no wait differs.  Memory: none.
+    Raises:  GraphError, here, unless ``seconds`` >= 0.
+    Source:  Reactor Retry.fixedDelay.
+
     >>> constant(0.5).wait(7)
     0.5
     """
@@ -61,6 +65,10 @@ def constant(seconds: float) -> Backoff:
 def exponential(first: float, *, factor: float = 2.0, cap: float = 60.0) -> Backoff:
     """Waits of ``first``, ``first * factor`` ... seconds, at most ``cap``.
 
+    In: seconds.  Out: a value for ``retry(backoff=)``.  Order: no wait is shorter than the one before.  Memory: none.
+    Raises:  GraphError, here, unless ``first`` and ``cap`` are >= 0 and ``factor`` >= 1.
+    Source:  Reactor Retry.backoff.
+
     >>> [exponential(0.2, cap=1).wait(n) for n in (1, 2, 3, 4)]
     [0.2, 0.4, 0.8, 1]
     """
@@ -69,6 +77,10 @@ def exponential(first: float, *, factor: float = 2.0, cap: float = 60.0) -> Back
 
 def fibonacci(first: float, *, cap: float = 60.0) -> Backoff:
     """Waits of ``first`` times 1, 1, 2, 3, 5 ... seconds, at most ``cap``: slower to grow than `exponential`.
+
+    In: seconds.  Out: a value for ``retry(backoff=)``.  Order: no wait is shorter than the one before.  Memory: none.
+    Raises:  GraphError, here, unless ``first`` and ``cap`` are >= 0.
+    Source:  backoff.fibo of the Python package backoff.
 
     >>> [fibonacci(1, cap=6).wait(n) for n in (1, 2, 3, 4, 5, 6)]
     [1, 1, 2, 3, 5, 6]

@@ -1,8 +1,4 @@
-"""Ends: where items come from and where they go.
-
-A source is read only while the gate below it has room.  What a source is given says what it can
-do: a list can be run again, an iterator serves one run, a callable is called anew for each run.
-"""
+"""Ends: where items come from and where they go; a source is read only while the gate below it has room."""
 
 from __future__ import annotations
 
@@ -200,15 +196,12 @@ def source(what: Any, *, on: Placement | None = None,
            cursor: Callable[[Any], Any] | None = None) -> Graph[Never, Any]:
     """The items of an iterable, an async iterable, a callable that gives one, an Observable or publisher.
 
-    Emits:   the items in their order; nothing is read before the run, nor ahead of demand.
-    Again:   a list, range or callable serves any number of runs; a second run of an iterator or
-             generator is a RunError, never an empty stream.  An object with ``read(cursor, n)``
-             (`kayrx.Replayable`) is read 16 items at a time, and by a retry from where it was.
-    Hot:     an Observable pushes without asking: where a node waits it gets a gate of 1024 with
-             ``overflow="error"``; say otherwise with ``>> kx.backpressure(size, overflow=)``.
-    Place:   ``on=kx.threads(1)`` reads a blocking iterable in a worker thread.
-    Cursor:  ``cursor=key`` hands ``key(last item)`` to ``what(cursor)`` when it is opened again.
-    Raises:  GraphError for what gives no items; at run time what the iterable raises.
+    In:      a list, range or callable serves any number of runs, an iterator one: a second is a RunError, never empty.
+             ``on=kx.threads(1)`` reads what blocks in a thread; ``cursor=key`` reopens with ``what(key(last item))``.
+    Out:     the items.  Order: theirs; nothing is read before the run, nor ahead of demand.  Source: ReactiveX "From".
+    Memory:  none; of an object with ``read(cursor, n)`` (`kayrx.Replayable`; a retry reads on) 16 items; an Observable
+             gets a gate of 1024, ``overflow="error"``, where a node waits, or ``>> kx.backpressure(size, overflow=)``.
+    Raises:  GraphError for what gives no items, a wrong ``on`` or ``cursor``; when run what the iterable raises.
 
     >>> import kayrx as kx
     >>> kx.source([1, 2]).collect()
@@ -220,8 +213,8 @@ def source(what: Any, *, on: Placement | None = None,
 def interval(seconds: float) -> Graph[Never, int]:
     """0, 1, 2 ... every ``seconds``, the first after ``seconds``, by the run's clock, without drift.
 
-    A tick that comes while the gate below is full waits for it; none is lost.
-    Source: ReactiveX "Interval".
+    In: nothing.  Out: ints; a tick that comes while the gate below is full waits for it; none is lost.
+    Order: rising.  Memory: one number.  Raises: GraphError unless ``seconds`` > 0.  Source: ReactiveX "Interval".
 
     >>> interval(1)
     Graph(nodes=(Interval(seconds=1),))
@@ -230,7 +223,9 @@ def interval(seconds: float) -> Graph[Never, int]:
 
 
 def timer(seconds: float) -> Graph[Never, int]:
-    """0 after ``seconds``, then the end.  Source: ReactiveX "Timer".
+    """0 after ``seconds``, then the end.
+
+    In: nothing.  Out: 0.  Order: one item.  Memory: none.  Raises: GraphError if < 0.  Source: ReactiveX "Timer".
 
     >>> timer(2)
     Graph(nodes=(Timer(seconds=2),))
@@ -241,10 +236,10 @@ def timer(seconds: float) -> Graph[Never, int]:
 def lines(path: str | os.PathLike[str], *, chunk: int = 256) -> Graph[Never, str]:
     """The lines of a UTF-8 file, in file order, without their line ends.
 
-    Emits:   str, one per line; an empty file completes at once.
-    Memory:  at most ``chunk`` lines are read at a time.
-    Time:    on an event loop reads in a worker thread; never blocks the loop.
-    Raises:  FileNotFoundError when run; UnicodeDecodeError for other encodings.
+    In: a path.  Out: str, one per line; an empty file completes at once.  Order: that of the file.
+    Memory:  at most ``chunk`` lines are read at a time; on an event loop in a worker thread, never blocking it.
+    Raises:  GraphError for no path or ``chunk`` < 1; when run FileNotFoundError, UnicodeDecodeError for another
+             encoding.  Source: Java Files.lines.
 
     >>> lines("log.txt")
     Graph(nodes=(Lines(path='log.txt', chunk=256),))
@@ -253,7 +248,9 @@ def lines(path: str | os.PathLike[str], *, chunk: int = 256) -> Graph[Never, str
 
 
 def to_list() -> Sink[T, list[T]]:
-    """A sink whose result is the list of all items, in order.  Memory: all of them.
+    """A sink whose result is the list of all items, in order.
+
+    In: any items.  Out: one list.  Order: kept.  Memory: all of them.  Raises: nothing.  Source: ReactiveX "To".
 
     >>> import kayrx as kx
     >>> (kx.source("ab") >> kx.to_list()).run()
@@ -264,6 +261,9 @@ def to_list() -> Sink[T, list[T]]:
 
 def each(fn: Callable[[T], Any]) -> Sink[T, None]:
     """A sink that calls ``fn(item)``, sync or async, one item after another; its result is None.
+
+    In: any items.  Out: None.  Order: kept.  Memory: none.  Source: ReactiveX "Subscribe", Pekko Sink.foreach.
+    Raises:  GraphError, here, if ``fn`` cannot be called or is a generator function; when run what ``fn`` raises.
 
     >>> import kayrx as kx
     >>> (kx.source("ab") >> kx.each(print)).run()
@@ -285,10 +285,10 @@ def sink(target: Any) -> Any:
     """A sink that gives each item to ``target``: a function, a list, an open file, a queue.
 
     In:      ``kx.resource(factory)`` opens the target when the run starts and closes it with the run.
-    Result:  the target, if it is an object with ``append``, ``put`` or ``write``; None for a function or resource.
-    Order:   one item after another; the item is delivered when the call has returned.
-    Back:    a `Retract` cuts a file off where the items began that it takes back; until then who reads the file
-             sees them.  A list, a queue and a function get the marker.
+    Out:     the target, if it is an object with ``append``, ``put`` or ``write``; None for a function or resource.
+    Order:   one item after another; the item is delivered when the call has returned.  Memory: the target's.
+    Back:    a `Retract` cuts a file off where what it takes back began (till then it is read); others get the marker.
+    Raises:  GraphError, here, for what takes no items; when run what it raises.  Source: Pekko Sink.
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2]) >> kx.sink([])).run()

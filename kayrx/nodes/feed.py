@@ -105,6 +105,7 @@ class QueueSource(Graph[Never, T]):
 def queue_source(size: int = 16, overflow: Overflow = "block") -> QueueSource[Any]:
     """A source fed by hand from any thread or task, holding ``size`` items at most.
 
+    In:      what `QueueSource.put` and ``send`` are given.  Out: the same, less what ``overflow`` drops or joins.
     Order:   as put; puts of several threads are serialised.
     Memory:  ``size`` items, also while no run reads them.
     Raises:  GraphError for a bad size or policy.  A second run while one reads is a RunError.

@@ -37,10 +37,11 @@ def tail(path: str | os.PathLike[str], *, from_start: bool = False, every: float
     waited for.  What has no line end yet is held back until it has one; it is lost if the run is stopped or
     the file is replaced before that.
 
-    Emits:   str.  ``from_start`` begins with the lines that are there; default: only what is appended.
+    In:      a path; ``from_start`` begins with the lines that are there; default: only what is appended.
+    Out:     str, one a line.  Order: as they stand in the file.
     Memory:  64 KiB, and one line of at most ``limit`` bytes.
     Time:    looks every ``every`` seconds of the run's clock; reads in a worker thread, never on the loop.
-    Raises:  GraphError for wrong numbers.  When run: RunError for a line longer than ``limit``;
+    Raises:  GraphError for wrong numbers and what is no path.  When run: RunError for a line longer than ``limit``;
              UnicodeDecodeError; OSError, except for a file that is missing.
     Source:  tail -F; Pekko FileTailSource.
 

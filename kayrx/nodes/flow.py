@@ -161,12 +161,14 @@ def backpressure(size: int = 16, *, overflow: Overflow = "block", bytes: int | N
     error           the run fails with GateOverflow
     ==============  ==========================================================
 
+    In:      any items.  Out: the same, less what a policy drops or joins.
     Order:   kept.  Every policy but ``block`` reads its source as fast as it gives, in a task of its own.
     Memory:  ``size`` items, and with ``bytes`` no more than that many in all, as ``size_of`` measures them
              (default ``len``); an item that alone is larger passes alone.
     Time:    with ``low``, a part such as 0.5, a source that was held is read again only when no more
              than this part of each bound is taken: the low watermark below the high one.
-    Raises:  GraphError for a bad bound or policy, and for ``low`` with a policy that does not wait.
+    Raises:  GraphError for a bad bound or policy, and for ``low`` with a policy that does not wait; when run
+             GateOverflow with ``overflow="error"``, and what ``size_of`` raises.
     Source:  Reactor onBackpressureBuffer/Drop/Latest/Error, limitRate; Pekko Buffer and Conflate.
 
     >>> backpressure(4, overflow="drop_oldest")
@@ -186,7 +188,7 @@ def prefetch(n: int) -> Graph[T, T]:
 
     ``backpressure(n)`` waits with a source that can wait until its items are wanted; this does not.
 
-    Order:   kept.  Memory: ``n`` items.
+    In:      any items.  Out: the same.  Order: kept.  Memory: ``n`` items.
     Raises:  GraphError unless ``n`` is a whole number >= 1.
     Source:  Reactor publishOn(prefetch), fs2 prefetchN.
 
@@ -204,9 +206,10 @@ def coalesce(max: int, fn: Callable[[T, T], T]) -> Graph[T, T]:
         coalesce(9, operator.add)
         out  --a--(bcd)--e--|
 
+    In:      any items.  Out: items, and what ``fn`` makes of two.
     Order:   kept; nothing is lost: ``fn(waiting, item)`` gives what waits from then on.
     Memory:  one waiting item.  ``conflate`` is the policy without the bound ``max``.
-    Raises:  GraphError unless ``max`` is a whole number >= 1 and ``fn`` a plain function.
+    Raises:  GraphError unless ``max`` is a whole number >= 1 and ``fn`` a plain function; when run what it raises.
     Source:  Pekko batch.
 
     >>> import kayrx as kx, operator
@@ -230,10 +233,12 @@ def rate_limit(n: float, *, per: float = 1.0, burst: float = 1, key: Callable[[T
 
     In:      after a pause ``burst`` items may pass at once (1: evenly spaced); an item takes ``cost(item)``
              tokens; each ``key(item)`` has a bucket of its own.  Both functions may be async.
+    Out:     the same items.
     Order:   kept; with ``key`` within each key, so an item that waits holds none of another key.
     Memory:  ``size`` items that wait, then the source is read no further; ``keys`` buckets, then a new
              key waits until a bucket is full again and so forgotten.
-    Raises:  GraphError for numbers that are not > 0; RunError for a cost that is not a number >= 0.
+    Raises:  GraphError for numbers that are not > 0; RunError for a cost that is not a number >= 0;
+             what ``key`` and ``cost`` raise, and TypeError for a key that has no hash.
     Source:  Pekko throttle (shaping).
 
     >>> rate_limit(5, per=2.0)
@@ -245,7 +250,11 @@ def rate_limit(n: float, *, per: float = 1.0, burst: float = 1, key: Callable[[T
 def conflate(fn: Callable[[T, T], T]) -> Conflate:
     """The overflow policy that joins: ``backpressure(1, overflow=kx.conflate(operator.add))``.
 
-    ``fn(waiting, item)`` gives what waits from then on.  Source: Pekko Conflate.
+    In:      ``fn(waiting, item)`` gives what waits from then on; ``waiting`` is the newest that waits.
+    Out:     a value for ``overflow=``.  Order: kept, joined from old to new.  Memory: none of its own.
+    Raises:  GraphError, here, if ``fn`` cannot be called or is a generator function; when run what it raises,
+             and an error if it returns an awaitable.
+    Source:  Pekko Conflate.
 
     >>> import operator
     >>> conflate(operator.add)

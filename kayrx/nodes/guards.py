@@ -202,7 +202,9 @@ def timeout(seconds: float | None = None, *, first: float | None = None, idle: f
     In:      seconds.  After a unit ``timeout(s)`` is ``total=s`` for one attempt; ``first`` bounds the
              wait for its first output, ``idle`` the wait between two.  After a source it is
              ``first=s, idle=s``.
-    Raises:  CallTimeout, whose ``which`` is the one of the three that ran out.  CompileError over a
+    Out:     what the unit gives in time.  Order: kept.  Memory: none.
+    Raises:  GraphError, here, if nothing is given, or a number that is not > 0.
+             CallTimeout, whose ``which`` is the one of the three that ran out.  CompileError over a
              synchronous function, which nothing can interrupt: run it ``on=kx.threads(n)``.
     Source:  Reactor timeout, gRPC deadlines.
 
@@ -222,6 +224,7 @@ def retry(attempts: int, *, backoff: Backoff = AT_ONCE, jitter: Jitter = "none",
              "decorrelated" between the first wait and three times the last one;
              ``on`` says which errors are worth another attempt;
              ``deadline`` seconds after the first attempt began none begins, and no wait goes beyond it.
+    Out:     what the first attempt that goes well gives.
     Waits:   at least as long as the error asks for: ``error.retry_after`` seconds, or the header Retry-After of
              ``error.response``.  If that goes beyond the deadline, the error stands at once.  A synchronous
              function without a backoff is run in place, and such a wait blocks as it does.
@@ -229,9 +232,11 @@ def retry(attempts: int, *, backoff: Backoff = AT_ONCE, jitter: Jitter = "none",
     Sent:    what a unit of many outputs had sent when it failed, by ``resume``: "before_first" tries again only
              if that was nothing; "restart" sends a `Retract` and begins anew; "skip_prefix" leaves out as many
              outputs of the next attempt (``verify=True``: and fails if they differ); "continue" calls
-             ``f(item, sent)``, with a list, empty at first.  Memory of the last two: what was sent of one item,
-             or of the source (with a cursor a source needs no ``resume``, and each reconnection begins anew).
-    Raises:  the error of the last attempt as it is, with one note of those before it; RunError where a second
+             ``f(item, sent)``, with a list, empty at first.
+    Memory:  of the last two what was sent of one item, or of the source (with a cursor a source needs no
+             ``resume``, and each reconnection begins anew); else none but the item.
+    Raises:  GraphError, here, for an argument that is none of these.
+             The error of the last attempt as it is, with one note of those before it; RunError where a second
              attempt gives less than was sent, or something else; CompileError for a ``resume`` that the unit
              cannot keep.
     Source:  Reactor retryWhen; jitter as in the AWS Architecture Blog (2015); RFC 9110, section 10.2.3.
@@ -246,6 +251,11 @@ def retry(attempts: int, *, backoff: Backoff = AT_ONCE, jitter: Jitter = "none",
 def skip_errors(on: Errors = Exception) -> Guards[T]:
     """Leave out items on which the unit before it fails; each is an event and counted.
 
+    In:      ``on`` says which errors: a type, a tuple of types or a function of the error.
+    Out:     what the unit gives for the others.  Order: kept.  Memory: none.
+    Raises:  GraphError, here, for any other ``on``; errors that it does not take go up as they are.
+    Source:  Reactor onErrorContinue; Pekko Supervision.Resume.
+
     >>> import kayrx as kx
     >>> (kx.source(["1", "x", "3"]) >> kx.map(int) >> kx.skip_errors(ValueError)).collect()
     [1, 3]
@@ -256,12 +266,14 @@ def skip_errors(on: Errors = Exception) -> Guards[T]:
 def dead_letter(store: Appends | Opens, *, on: Errors = Exception) -> Guards[T]:
     """Put items on which the unit before it fails into ``store`` as `Letter`, and go on.
 
+    In:      ``on`` says which errors, as in `skip_errors`.  Out: what the unit gives for the others.
     Handled: an item counts as handled when ``store.append(letter)`` has returned (or its awaitable is done),
              with `sqlite_letters` once the letter is on disk; ``graph.replay(store)`` sends it in again.
     Keys:    in a store that can be replayed each item has its id (``explain`` says so), and a named graph over
              a replayable source finds the same letter again in a second run.
-    Memory:  that of the store; a list grows with the letters.
-    Raises:  what ``append`` raises is the item's failure: a full disk loses no letter silently.
+    Order:   kept.  Memory: that of the store; a list grows with the letters.
+    Raises:  GraphError, here, for a store that takes no letters and a wrong ``on``; when run, what
+             ``append`` raises is the item's failure: a full disk loses no letter silently.
     Source:  the dead-letter channel of Enterprise Integration Patterns.
 
     >>> import kayrx as kx

@@ -107,7 +107,9 @@ def deadline(seconds: float) -> Guards[T]:
     In:      after a unit: ``seconds`` for an item from its first attempt on, and all guards written before
              ``deadline`` are inside.  After a source: ``seconds`` for each item from the moment it was read,
              and every guarded unit below has what is left of it; a unit without guards does not look.
-    Raises:  DeadlineExceeded, a TimeoutError: what waits is cut off, no attempt begins and no wait is begun that
+    Out:     what the unit gives in time.  Order: kept.
+    Raises:  GraphError, here, unless ``seconds`` > 0.
+             DeadlineExceeded, a TimeoutError: what waits is cut off, no attempt begins and no wait is begun that
              would end later; guards written after it may handle that.  A synchronous call that is under way
              cannot be cut, and what it gives counts.
     Memory:  after a source items carry ids, in which the time is kept; `explain` says so.  Where items are pushed
@@ -124,10 +126,12 @@ def deadline(seconds: float) -> Guards[T]:
 def hedge(after: float) -> Guards[T]:
     """Make a second call where the first has given nothing for ``after`` seconds; the first result wins.
 
-    Order:   kept; the loser is cancelled, and waited for.
+    In:      seconds.  Out: the first result.
+    Order:   kept; the loser is cancelled, and waited for.  Memory: the item in hand.
     Cost:    a task for every call, so it is for calls that wait.
     Events:  "hedged" for each second call.
-    Raises:  the error of the first call, if both fail or it fails before there is a second; CompileError over a
+    Raises:  GraphError, here, unless ``after`` >= 0.
+             The error of the first call, if both fail or it fails before there is a second; CompileError over a
              synchronous function, which nothing can cancel, over a source, and over a unit of many outputs.
     Source:  Dean and Barroso, The Tail at Scale (2013); gRPC hedging.
 
@@ -141,8 +145,10 @@ def bulkhead(running: int, *, queued: int = 0, name: str | None = None) -> Guard
     """Have at most ``running`` calls of the unit before it under way, and ``queued`` that wait for their turn.
 
     In:      with ``name`` one bound for all bulkheads of that name, in all runs of this process.
+    Out:     what the unit gives.
     Order:   those that wait are let in as they came.
-    Raises:  BulkheadFull, at once and without a call, for any more.
+    Raises:  GraphError, here, unless ``running`` is a whole number >= 1 and ``queued`` one >= 0, and for a ``name``
+             that is no text.  BulkheadFull, at once and without a call, for any more.
     Memory:  ``queued`` items wait.
     Source:  Nygard, Release It!; resilience4j Bulkhead.
 
@@ -163,7 +169,9 @@ def circuit_breaker(failures: int | None = None, *, rate: float | None = None, w
              ``reset`` seconds later ``half_open`` calls may try it: if all succeed it closes, else it is open
              anew.  ``on`` says which errors count.  With ``name`` its state is that of all of this name, in all
              runs of this process; the numbers are each its own.
-    Raises:  CircuitOpen, at once and without a call, while it is open.
+    Out:     what the unit gives.  Order: kept.
+    Raises:  GraphError, here, for numbers that say nothing, both of ``failures`` and ``rate``, ``rate`` without
+             ``window``, and a wrong ``name`` or ``on``.  CircuitOpen, at once and without a call, while it is open.
     Events:  "circuit" with its ``state`` (open, half_open, closed), whenever that changes.
     Memory:  ten counts a window.
     Source:  Nygard, Release It!; resilience4j CircuitBreaker.

@@ -99,8 +99,13 @@ class Processes:
 def threads(workers: int, *, in_flight: int | None = None) -> Threads:
     """Run a blocking function on ``workers`` threads: ``map(f, on=kx.threads(4))``.
 
-    contextvars travel along.  ``in_flight`` (default: ``workers``) bounds the items under way.  A
-    `resource` among the arguments of a `functools.partial` is opened once per thread.
+    In:      contextvars travel along.  A `resource` among the arguments of a `functools.partial` is opened
+             once per thread.
+    Out:     a value for ``on=``.  Order: kept, if the node does not say ``ordered=False``.
+    Memory:  ``in_flight`` items under way (default: ``workers``), results that wait for order included.
+    Raises:  GraphError, here, unless both are whole numbers >= 1, and by the node for an async function.
+             What the function raises is the failure of its item.
+    Source:  concurrent.futures, anyio.to_thread.
 
     >>> threads(4)
     Threads(workers=4, in_flight=4, batch=1, linger=0.0)
@@ -115,6 +120,7 @@ def processes(workers: int, *, batch: int = 1, linger: float = 0.0, in_flight: i
              call costs some 20 us where a core is free and 0.5 ms where none is, so for a short function
              the batch decides everything (two workers on two cores, an empty function: 39 us an item
              at ``batch=1``, 8 at 8, 6 at 64).
+    Out:     a value for ``on=``.  Order: kept, if the node does not say ``ordered=False``.
     Memory:  ``in_flight`` items (default: two batches a worker), results that wait for order included.
     Start:   a worker starts when first needed (some 40 ms and its imports) as a new interpreter: a fork
              would copy locks that threads hold.  So function, items and results must pickle, and a script

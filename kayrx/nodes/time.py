@@ -65,19 +65,33 @@ def debounce(seconds: float) -> Graph[T, T]:
         debounce(2)
         out  -----c----(d|)
 
-    Memory: one item.  Source: ReactiveX "Debounce".
+    In:      any items.  Out: some of them.
+    Order:   kept.  Memory: one item.
+    Raises:  GraphError, here, unless ``seconds`` >= 0.
+    Source:  ReactiveX "Debounce".
 
     >>> debounce(0.5)
     Graph(nodes=(Debounce(seconds=0.5),))
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.debounce(60)).collect()
+    ['c']
     """
     return one(Debounce(seconds))  # type: ignore[no-any-return]
 
 
 def throttle_first(seconds: float) -> Graph[T, T]:
-    """Pass an item on, then drop what comes for ``seconds``.  Source: RxPY throttle_first.
+    """Pass an item on, then drop what comes for ``seconds``.
+
+    In:      any items.  Out: some of them.
+    Order:   kept.  Memory: one time, no item.
+    Raises:  GraphError, here, unless ``seconds`` > 0.
+    Source:  RxPY throttle_first.
 
     >>> throttle_first(1)
     Graph(nodes=(ThrottleFirst(seconds=1),))
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.throttle_first(60)).collect()
+    ['a']
     """
     return one(ThrottleFirst(seconds))  # type: ignore[no-any-return]
 
@@ -85,10 +99,16 @@ def throttle_first(seconds: float) -> Graph[T, T]:
 def sample(seconds: float) -> Graph[T, T]:
     """Every ``seconds`` pass on the newest item, if one has come since the last time.
 
-    Memory: one item; at completion the newest is passed on.  Source: ReactiveX "Sample".
+    In:      any items.  Out: some of them.
+    Order:   kept.  Memory: one item; at completion the newest is passed on.
+    Raises:  GraphError, here, unless ``seconds`` > 0.
+    Source:  ReactiveX "Sample".
 
     >>> sample(1)
     Graph(nodes=(Sample(seconds=1),))
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.sample(60)).collect()
+    ['c']
     """
     return one(Sample(seconds))  # type: ignore[no-any-return]
 
@@ -96,11 +116,17 @@ def sample(seconds: float) -> Graph[T, T]:
 def delay(seconds: float, *, size: int = 1024) -> Graph[T, T]:
     """Pass each item on ``seconds`` after it came; completion too, an error at once.
 
-    Memory: ``size`` items at most are under way, then the source is read no further (Rx: without
-    bound).  Source: ReactiveX "Delay".
+    In:      any items.  Out: the same, later.  Order: kept.
+    Memory:  ``size`` items at most are under way, then the source is read no further (Rx: without
+             bound).
+    Raises:  GraphError, here, unless ``seconds`` >= 0 and ``size`` is a whole number >= 1.
+    Source:  ReactiveX "Delay".
 
     >>> delay(2)
     Graph(nodes=(Delay(seconds=2, size=1024),))
+    >>> import kayrx as kx
+    >>> (kx.source("abc") >> kx.delay(0.01)).collect()
+    ['a', 'b', 'c']
     """
     return one(Delay(seconds, size))  # type: ignore[no-any-return]
 
@@ -112,6 +138,7 @@ def keep_alive(every: float, item: Any) -> Graph[T, T]:
         keep_alive(4, "~")
         out  --a---~---~---b--|
 
+    In:      any items.  Out: the same, and ``item`` in the pauses.  Order: kept.
     Time:    the seconds run from the last item that has been sent on, so a slow reader gets no pile.
     Memory:  no item.  Raises: GraphError unless ``every`` > 0; what ``item()`` raises.
     Source:  Pekko keepAlive.

@@ -52,11 +52,14 @@ def buffer(count: int | None = None, seconds: float | None = None, *,
         buffer(count=2)
         out  -----[ab]--([c]|)
 
-    In:      whichever is first ends a list; ``until`` is a graph with a source of its own.
+    In:      any items.  Whichever is first ends a list; ``until`` is a graph with a source of its own.
+    Out:     lists of neighbours; each item is in one.  Order: kept.
     Memory:  ``count`` items (without it: as many as come; `check` says so).
     Time:    ``seconds`` run from the first item of a list, so no list is empty (Rx: from the
              subscription on, also empty).  The last list may be shorter; after the end of ``until``
              the rest is one list (RxPY: the end).
+    Raises:  GraphError, here, without any of the three, unless ``count`` is a whole number >= 1 and ``seconds`` > 0,
+             and if ``until`` has no source of its own.
     Source:  ReactiveX "Buffer", RxPY buffer and buffer_with_time_or_count.
 
     >>> import kayrx as kx
@@ -71,8 +74,11 @@ def buffer(count: int | None = None, seconds: float | None = None, *,
 def sliding(n: int, step: int = 1) -> Graph[T, list[T]]:
     """Give the last ``n`` items as a list, every ``step`` items.
 
-    A shorter last list comes only if it holds items that no list held.  Memory: ``n`` items.
-    Source: Pekko sliding (RxPY's buffer_with_count(n, step) also gives the shrinking tails).
+    In:      any items.
+    Out:     lists of ``n`` neighbours; a shorter last one comes only if it holds items that no list held.
+    Order:   kept.  Memory: ``n`` items.
+    Raises:  GraphError, here, unless ``n`` and ``step`` are whole numbers >= 1.
+    Source:  Pekko sliding (RxPY's buffer_with_count(n, step) also gives the shrinking tails).
 
     >>> import kayrx as kx
     >>> (kx.source([1, 2, 3, 4, 5]) >> kx.sliding(3, step=2)).collect()
