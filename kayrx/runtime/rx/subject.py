@@ -145,11 +145,13 @@ class Subject(Generic[T]):
                 entry.finish(entry is not alone)
 
     def _to_all(self, item: T) -> None:
-        ways = self._heard_by or tuple(self._subscribers)
-        if len(ways) == 1:  # the call is direct, and so is what it raises
-            ways[0].beside(item)
-            return
-        self._heard_by = ways
+        ways = self._heard_by
+        if not ways:
+            ways = tuple(self._subscribers)
+            if len(ways) == 1:  # the call is direct, and so is what it raises
+                ways[0].beside(item)
+                return
+            self._heard_by = ways
         unheard: Exception | None = None
         for entry in ways:
             try:
